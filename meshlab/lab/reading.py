@@ -1,0 +1,128 @@
+"""From the daemons' answers to frames: the last step of the road before a user sees it."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from meshlab.errors import NotFound
+from meshlab.telemetry import frames
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from meshlab.lab.control_client import ControlClient
+    from meshlab.runtimes.base import Observed, PodStatus, Runtime
+
+KINDS = {
+    "Namespace": ("ns", "namespaces"),
+    "ServiceAccount": ("sa", "serviceaccounts"),
+    "Service": ("svc", "services"),
+    "Deployment": ("deploy", "deployments"),
+    "Pod": ("po", "pods"),
+    "HTTPRoute": ("httproutes", "routes"),
+    "AuthorizationPolicy": ("authz", "authorizationpolicies"),
+    "PeerAuthentication": ("pa", "peerauthentications"),
+}
+
+
+def kind_name(text: str) -> str:
+    """The kind meant by `svc`, `services`, `Service`; NotFound with the nearest name otherwise."""
+    words = {alias: kind for kind, aliases in KINDS.items() for alias in (*aliases, kind.lower())}
+    found = words.get(text.lower())
+    if found is None:
+        near = difflib.get_close_matches(text.lower(), words, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"kinds: {', '.join(sorted(words))}"
+        raise NotFound(f"unknown kind {text!r}", hint=hint)
+    return found
+
+
+def pods_frame(pods: Sequence[PodStatus], namespace: str) -> pd.DataFrame:
+    """One row per pod: namespace, name, ready, phase, restarts, mode, node, ip, workload, age_s, message."""
+    now = time.time()
+    return pd.DataFrame(
+        [
+            {
+                "namespace": pod.pod.namespace,
+                "name": pod.pod.name,
+                "ready": pod.ready,
+                "phase": pod.phase,
+                "restarts": pod.restarts,
+                "mode": str(pod.mode),
+                "node": pod.node,
+                "ip": pod.ip,
+                "workload": pod.workload,
+                "service_account": pod.service_account,
+                "age_s": round(now - pod.started, 1) if pod.started else None,
+                "message": pod.message,
+            }
+            for pod in pods
+            if not namespace or pod.pod.namespace == namespace
+        ]
+    )
+
+
+def select(observed: Observed, kind: str, namespace: str) -> list[dict[str, Any]]:
+    """The documents of a kind ("" for all) and namespace ("" for all)."""
+    return [
+        dict(manifest)
+        for manifest in observed.manifests
+        if (not kind or manifest["kind"] == kind)
+        and (not namespace or manifest["metadata"].get("namespace", "") == namespace)
+    ]
+
+
+def manifests_frame(observed: Observed, kind: str, namespace: str) -> pd.DataFrame:
+    """One row per object: namespace, name, and what matters most of its kind."""
+    rows = []
+    for manifest in select(observed, kind, namespace):
+        meta, spec = manifest["metadata"], manifest.get("spec", {})
+        row = {"namespace": meta.get("namespace", ""), "name": meta["name"]}
+        if kind == "Service":
+            row["cluster_ip"] = observed.cluster_ips.get((row["namespace"], row["name"]), spec.get("clusterIP", ""))
+            row["ports"] = ",".join(str(port["port"]) for port in spec.get("ports", []))
+        elif kind == "Deployment":
+            row["replicas"] = spec.get("replicas", 1)
+            row["ready"] = sum(
+                e.ready for e in observed.endpoints if (e.pod.namespace, e.workload) == (row["namespace"], row["name"])
+            )
+        elif kind == "HTTPRoute":
+            row["parents"] = ",".join(parent["name"] for parent in spec.get("parentRefs", []))
+        elif kind == "AuthorizationPolicy":
+            row["action"] = spec.get("action", "ALLOW")
+            row["rules"] = len(spec.get("rules") or [])
+        elif kind == "PeerAuthentication":
+            row["mode"] = spec.get("mtls", {}).get("mode", "UNSET")
+        rows.append(row)
+    return pd.DataFrame(rows, columns=None if rows else ["namespace", "name"])
+
+
+async def proxies(control: ControlClient) -> pd.DataFrame:
+    return frames.proxies_frame(await control.json("/proxies"))
+
+
+async def identities(control: ControlClient) -> pd.DataFrame:
+    return frames.identities_frame(await control.json("/identities"))
+
+
+async def resources(runtime: Runtime) -> pd.DataFrame:
+    return frames.resources_frame(await runtime.resources())
+
+
+async def flows(control: ControlClient) -> pd.DataFrame:
+    """Every flow that the control plane still holds, decoded here and not there."""
+    from meshlab.dataplanes.sidecar.flows import decode
+    from meshlab.telemetry import store
+
+    peers = {row["ip"]: row for row in await control.json("/peers")}
+    raw = await control.body("/flows", after=0)
+    events = [
+        event
+        for record in store.records(raw)
+        for event in decode(record.payload, record.reporter, peers)
+    ]
+    acks = [row for row in await control.json("/config-events", after=0) if row["kind"] == "ack"]
+    return frames.flows_frame(events, acks)

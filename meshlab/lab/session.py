@@ -1,0 +1,302 @@
+"""`Lab`: a mesh to hold in the hand. A sync face; all work runs on one background loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Self
+
+from meshlab.errors import CannotRun, InvalidDocuments, MeshlabError, NotFound, TimedOut
+from meshlab.kit import loop
+from meshlab.kit.layout import Layout
+from meshlab.lab import reading, sources
+from meshlab.lab.control_client import ControlClient
+from meshlab.model import checks, documents
+from meshlab.model.ids import DEFAULT_NAMESPACE, DEFAULT_TRUST_DOMAIN, Ref
+from meshlab.model.mesh import Mesh
+from meshlab.model.settings import Settings
+from meshlab.model.workloads import Deployment, Mode, Pod
+from meshlab.model.world import PodId
+from meshlab.runtimes.local import LocalRuntime, launch, remove_lab
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from meshlab.runtimes.base import Change, ExecResult, Observed, PodStatus
+    from meshlab.traffic.results import Result
+
+Progress = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    return None
+
+
+class Lab:
+    """One lab: `with Lab("demo") as lab: lab.apply("sample:shop")`.
+
+    As a context manager it comes up on entry and is removed on exit; otherwise it outlives this process and
+    `Lab.attach(name)` finds it again. Times given are seconds.
+    """
+
+    def __init__(
+        self,
+        name: str = "lab",
+        *,
+        runtime: str = "local",
+        nodes: int = 2,
+        mode: str = "sidecar",
+        trust_domain: str = DEFAULT_TRUST_DOMAIN,
+        svid_ttl_s: float = 86_400.0,
+        progress: Progress = _silent,
+    ) -> None:
+        """Choose what the lab is; nothing is started yet. CannotRun for a runtime that this version does not have."""
+        if runtime != "local":
+            raise CannotRun(f"runtime {runtime!r} is not built yet", hint="use runtime='local', the embedded default")
+        if mode == Mode.SIDECARLESS:
+            raise CannotRun("the sidecarless plane is not built yet", hint="use mode='sidecar' or mode='none'")
+        if not 1 <= nodes <= 9:
+            raise MeshlabError(f"nodes={nodes}: expected 1 to 9")
+        if not name.replace("-", "").isalnum() or len(name) > 20 or name.lower() != name:
+            raise MeshlabError(
+                f"name={name!r}: expected at most 20 lower-case letters, digits and dashes", hint="for example `lab-1`"
+            )
+        self.settings = Settings(name, nodes, Mode(mode), trust_domain, svid_ttl_s)
+        self._layout = Layout.of(name)
+        self._progress = progress
+        self._runtime = LocalRuntime(self._layout)
+        self._control = ControlClient(self._layout.control_socket)
+
+    # life
+
+    @classmethod
+    def attach(cls, name: str = "lab", *, progress: Progress = _silent) -> Lab:
+        """Find a lab that is up. NotFound if there is none of that name."""
+        layout = Layout.of(name)
+        if not layout.settings.exists():
+            raise NotFound(f"no lab named {name!r} is up", hint=f"meshlab up --name {name}")
+        stored = json.loads(layout.settings.read_text())
+        known = {field.name for field in fields(Settings)} - {"name"}
+        return cls(name, progress=progress, **{key: value for key, value in stored.items() if key in known})
+
+    def up(self) -> Lab:
+        """Bring the lab up and wait until its control plane answers; a lab that is up already stays as it is.
+
+        CannotRun (with the way out) where this machine lacks something; nothing is left half made then.
+        """
+        from meshlab.lab import doctor
+
+        doctor.require()
+        loop.run(self._up())
+        return self
+
+    async def _up(self) -> None:
+        await launch(self._layout, self.settings, self._progress)
+        await self._until(self._control_answers, 30.0, "the control plane to answer")
+
+    async def _control_answers(self) -> str:
+        try:
+            await self._control.json("/status")
+        except MeshlabError as error:
+            return str(error)
+        return ""
+
+    def down(self) -> None:
+        """Remove exactly what the ledger says the lab made, also after any of its processes was killed. Twice is fine."""
+        loop.run(remove_lab(self._layout))
+
+    def __enter__(self) -> Self:
+        self.up()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.down()
+
+    # documents
+
+    def apply(self, source: sources.Source, *, namespace: str = DEFAULT_NAMESPACE) -> list[Change]:
+        """Apply documents: a path, `sample:NAME`, YAML text or parsed documents. All or nothing.
+
+        InvalidDocuments carries every problem at once; nothing is changed then.
+        """
+        text, name = sources.read(source)
+        return loop.run(self._apply(text, name, namespace))
+
+    async def _apply(self, text: str, name: str, namespace: str) -> list[Change]:
+        loaded = documents.load(text, name, namespace=namespace)
+        problems = [problem for problem in loaded.problems if problem.severity == "error"]
+        if not problems:
+            standing = {**(await self._mesh()).nouns, **loaded.mesh.nouns}
+            problems = [p for p in checks.check(Mesh(standing)) if p.severity == "error"]
+        if problems:
+            raise InvalidDocuments(problems, hint="nothing was applied; `meshlab validate -f FILE` checks without a lab")
+        return await self._runtime.apply(loaded.manifests)
+
+    def delete(self, source: sources.Source, *, namespace: str = DEFAULT_NAMESPACE) -> list[Change]:
+        """Delete the objects that documents name (same sources as `apply`). NotFound if one is not there."""
+        text, name = sources.read(source)
+        loaded = documents.load(text, name, namespace=namespace)
+        errors = [problem for problem in loaded.problems if problem.severity == "error"]
+        if errors:
+            raise InvalidDocuments(errors)
+        return loop.run(self._runtime.delete(list(loaded.mesh.nouns)))
+
+    def remove(self, kind: str, name: str, *, namespace: str = DEFAULT_NAMESPACE) -> list[Change]:
+        """Delete one object by kind and name."""
+        found = reading.kind_name(kind)
+        ref = Ref(found, "" if found == "Namespace" else namespace, name)
+        return loop.run(self._runtime.delete([ref]))
+
+    def get(self, kind: str = "pods", *, namespace: str = "") -> pd.DataFrame:
+        """Objects of a kind (`pods`, `services`, `deployments`, `httproutes`, ...), one row each."""
+        if reading.kind_name(kind) == "Pod":
+            return reading.pods_frame(self.pods(), namespace)
+        return reading.manifests_frame(loop.run(self._observed()), reading.kind_name(kind), namespace)
+
+    def manifests(self, kind: str = "", *, namespace: str = "") -> list[dict[str, Any]]:
+        """The documents as they stand, in apply form."""
+        wanted = reading.kind_name(kind) if kind else ""
+        return reading.select(loop.run(self._observed()), wanted, namespace)
+
+    async def _observed(self) -> Observed:
+        async for observed in self._runtime.watch():
+            return observed
+        raise NotFound("the lab shows no state")
+
+    async def _mesh(self) -> Mesh:
+        return Mesh.of(documents.noun(manifest) for manifest in (await self._observed()).manifests)
+
+    # pods
+
+    def pods(self) -> list[PodStatus]:
+        """Every pod with its phase, readiness, restarts, node, address."""
+        return loop.run(self._runtime.pods())
+
+    def pod(self, name: str, *, namespace: str = "") -> PodId:
+        """The pod meant by `pod`, `ns/pod`, or a workload's name (its first ready pod). NotFound names what there is."""
+        if "/" in name:
+            namespace, name = name.split("/", 1)
+        pods = [pod for pod in self.pods() if not namespace or pod.pod.namespace == namespace]
+        chosen = [p for p in pods if p.pod.name == name] or [p for p in pods if p.workload == name and p.ready]
+        if not chosen:
+            known = ", ".join(sorted({str(pod.pod) for pod in pods})) or "none"
+            raise NotFound(f"no pod or ready workload {name!r}", hint=f"pods here: {known}")
+        return chosen[0].pod
+
+    def exec(
+        self, pod: str, command: Sequence[str], *, namespace: str = "", stdin: bytes = b"", timeout_s: float = 60.0
+    ) -> ExecResult:
+        """Run a command inside a pod (its network, mounts, hostname, cgroup)."""
+        return loop.run(
+            self._runtime.exec(self.pod(pod, namespace=namespace), list(command), stdin=stdin, timeout_s=timeout_s)
+        )
+
+    def logs(self, pod: str, *, namespace: str = "", container: str = "") -> str:
+        """A pod's output so far; `container="envoy"` for its proxy, pod `control-plane` or `cluster` for a daemon."""
+        if pod in ("control-plane", "cluster"):
+            path = self._layout.logs / f"{pod}.log"
+            return path.read_text(errors="replace") if path.exists() else ""
+        where = self.pod(pod, namespace=namespace)
+
+        async def read() -> bytes:
+            return b"".join([line async for line in self._runtime.logs(where, container=container)])
+
+        return loop.run(read()).decode(errors="replace")
+
+    def wait(self, *, timeout_s: float = 60.0) -> Lab:
+        """Wait until every wanted pod is ready and every proxy has acknowledged the newest version. TimedOut says
+        what was missing."""
+        loop.run(self._until(self._not_settled, timeout_s, "the lab to settle"))
+        return self
+
+    async def _until(self, missing: Callable[[], Any], timeout_s: float, what: str) -> None:
+        """Poll until `missing()` is empty text."""
+        deadline = time.monotonic() + timeout_s
+        last = ""
+        while reason := await missing():
+            if reason != last:
+                self._progress(f"waiting for {what}: {reason.splitlines()[0]}")
+                last = reason
+            if time.monotonic() > deadline:
+                raise TimedOut(f"waited {timeout_s:g} s for {what}: {reason}", hint="`meshlab get pods`, `meshlab proxies`")
+            await asyncio.sleep(0.05)
+
+    async def _not_settled(self) -> str:
+        observed = await self._observed()
+        mesh = Mesh.of(documents.noun(manifest) for manifest in observed.manifests)
+        pods = await self._runtime.pods()
+        ready: dict[tuple[str, str], int] = {}
+        for pod in pods:
+            key = (pod.pod.namespace, pod.workload)
+            ready[key] = ready.get(key, 0) + pod.ready
+        for deployment in mesh.all(Deployment):
+            have = ready.get((deployment.namespace, deployment.name), 0)
+            if have < deployment.replicas:
+                return f"deployment {deployment.namespace}/{deployment.name} {have}/{deployment.replicas} ready"
+        for bare in mesh.all(Pod):
+            if not ready.get((bare.namespace, bare.name)):
+                return f"pod {bare.namespace}/{bare.name} not ready"
+        if leaving := [str(pod.pod) for pod in pods if pod.phase == "Terminating"]:
+            return f"{', '.join(leaving)} terminating"
+        return await self._not_synced(observed.revision)
+
+    async def _not_synced(self, revision: int) -> str:
+        status = await self._control.json("/status")
+        if status["revision"] < revision:
+            return f"the control plane to see revision {revision}"
+        behind = [
+            f"{row['namespace']}/{row['pod']}"
+            for row in await self._control.json("/proxies")
+            if row["connected"] and row["acked_version"] != row["wanted_version"]
+        ]
+        return f"{', '.join(behind)} to acknowledge {status['version']}" if behind else ""
+
+    # traffic and what happened
+
+    def traffic(self, source: str, url: str, *, namespace: str = "", **options: Any) -> Result:
+        """Push load from inside a pod: see `meshlab.traffic.spec.TrafficSpec` for the options (rate per second,
+        duration_s, profile, seed, method, headers, body). Gives a summary and a frame with a row per request."""
+        from meshlab.lab import traffic
+
+        return traffic.run(self, self.pod(source, namespace=namespace), url, self._layout, self._progress, **options)
+
+    def flows(self, *, settle_s: float = 1.2) -> pd.DataFrame:
+        """One row per request or connection seen by the proxies; columns as in `meshlab.schema`. Waits `settle_s` for
+        the proxies' buffers to arrive."""
+        time.sleep(settle_s)
+        return loop.run(reading.flows(self._control))
+
+    def edges(self, *, settle_s: float = 1.2) -> pd.DataFrame:
+        """Who calls whom: requests, rate, errors, p50/p90/p99, mTLS share."""
+        from meshlab.telemetry import frames
+
+        return frames.edges_frame(self.flows(settle_s=settle_s))
+
+    def proxies(self) -> pd.DataFrame:
+        """One row per proxy: version wanted, acknowledged, when, and Envoy's words for a NACK."""
+        return loop.run(reading.proxies(self._control))
+
+    def identities(self) -> pd.DataFrame:
+        """One row per SVID: who holds it, serial, validity, delivery. Never a key."""
+        return loop.run(reading.identities(self._control))
+
+    def resources(self) -> pd.DataFrame:
+        """CPU seconds and memory (PSS) of each application, proxy and daemon."""
+        return loop.run(reading.resources(self._runtime))
+
+    def status(self) -> dict[str, Any]:
+        """The control plane's own words: version, problems that keep the last good configuration serving."""
+        status: dict[str, Any] = loop.run(self._control.json("/status"))
+        return status
+
+    def __repr__(self) -> str:
+        state = "up" if self._layout.settings.exists() else "down"
+        return f"Lab({self.settings.name!r}, nodes={self.settings.nodes}, mode={self.settings.mode}, {state})"
+
+    def _repr_html_(self) -> str:
+        if not self._layout.settings.exists():
+            return f"<b>{self!r}</b>"
+        return f"<b>{self!r}</b>{self.get('pods').to_html(index=False)}"
