@@ -1,0 +1,323 @@
+"""The command line: parse, call the Lab, print. Exit codes: 0 good, 1 the answer is no, 2 wrong use or input, 3 cannot
+run here."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from meshlab import __version__
+from meshlab.errors import MeshlabError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from meshlab.lab.session import Lab
+
+_err = Console(stderr=True, highlight=False)
+_out = Console(highlight=False)
+
+lab_name = click.option("--name", default="lab", show_default=True, help="Which lab.")
+namespace_option = click.option("-n", "--namespace", default="", help="Namespace.")
+output_option = click.option(
+    "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True
+)
+file_option = click.option("-f", "--file", "file", required=True, help="File, folder, `-`, or sample:NAME.")
+
+
+def _progress(text: str) -> None:
+    _err.print(f"[dim]· {text}[/dim]")
+
+
+def _attach(name: str) -> Lab:
+    from meshlab.lab.session import Lab
+
+    return Lab.attach(name, progress=_progress)
+
+
+def show(rows: list[dict[str, Any]], output: str) -> None:
+    """Print rows as a table, or as one JSON or YAML document with the frames' keys."""
+    if output == "json":
+        click.echo(json.dumps(rows, indent=1, default=str))
+    elif output == "yaml":
+        click.echo(yaml.safe_dump(json.loads(json.dumps(rows, default=str)), sort_keys=False), nl=False)
+    elif not rows:
+        _err.print("nothing to show")
+    else:
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for column in rows[0]:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*("" if value is None else str(value) for value in row.values()))
+        _out.print(table)
+
+
+def show_frame(frame: pd.DataFrame, output: str) -> None:
+    """Print a frame; in a table, columns that are empty throughout are left out."""
+    if output == "table":
+        frame = frame.dropna(axis="columns", how="all")
+        if not _out.is_terminal:
+            _out.width = 400
+    show([{k: _plain(v) for k, v in row.items()} for row in frame.to_dict("records")], output)
+
+
+def _plain(value: Any) -> Any:
+    """A JSON value of a frame's cell: missing is null, numpy scalars are numbers, times are ISO 8601."""
+    import pandas as pd
+
+    if isinstance(value, list | tuple | dict):
+        return value
+    if pd.isna(value):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    if isinstance(value, float):
+        return round(float(value), 3)
+    return value.item() if hasattr(value, "item") else value
+
+
+def _reported(function: Callable[..., Any]) -> Callable[..., Any]:
+    """One clear line for an error of ours, and its exit code."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except MeshlabError as error:
+            _err.print(f"[red]error:[/red] {_escape(str(error))}")
+            sys.exit(error.exit_code)
+
+    return call
+
+
+def _escape(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+class _Verbs(click.Group):
+    """Every verb reports our errors in the same way."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        if cmd.callback is not None:
+            cmd.callback = _reported(cmd.callback)
+        super().add_command(cmd, name)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """meshlab: a service-mesh laboratory. `meshlab up`, then `meshlab apply -f sample:shop`.
+
+    Completion: eval "$(_MESHLAB_COMPLETE=bash_source meshlab)" (or zsh_source, fish_source).
+    """
+
+
+@main.command()
+@output_option
+def doctor(output: str) -> None:
+    """Can this machine run a lab? Says what is missing and the way out."""
+    from meshlab.lab import doctor as checks
+
+    found = checks.examine()
+    show([check.row() for check in found], output)
+    if any(check.state == "missing" for check in found):
+        sys.exit(3)
+
+
+@main.command()
+@lab_name
+@click.option("--nodes", default=2, show_default=True, type=click.IntRange(1, 9))
+@click.option("--mode", type=click.Choice(["sidecar", "sidecarless", "none"]), default="sidecar", show_default=True)
+@click.option("--runtime", type=click.Choice(["local", "kind", "kube"]), default="local", show_default=True)
+@click.option("--svid-ttl", "svid_ttl_s", default=86_400.0, show_default=True, help="Life of an SVID, seconds.")
+def up(name: str, nodes: int, mode: str, runtime: str, svid_ttl_s: float) -> None:
+    """Bring a lab up (a lab that is up stays as it is)."""
+    from meshlab.lab.session import Lab
+
+    lab = Lab(name, nodes=nodes, mode=mode, runtime=runtime, svid_ttl_s=svid_ttl_s, progress=_progress).up()
+    click.echo(f"{lab!r}\nnext: meshlab apply -f sample:shop")
+
+
+@main.command()
+@lab_name
+def down(name: str) -> None:
+    """Remove the lab and everything that it made."""
+    from meshlab.lab.session import Lab
+
+    Lab(name, progress=_progress).down()
+    click.echo(f"lab {name} is down")
+
+
+@main.command()
+@file_option
+@lab_name
+@click.option("-n", "--namespace", default="default", show_default=True)
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until pods and proxies have settled.")
+@click.option("--timeout", "timeout_s", default=60.0, show_default=True)
+@output_option
+def apply(file: str, name: str, namespace: str, wait: bool, timeout_s: float, output: str) -> None:
+    """Apply documents, all or nothing."""
+    lab = _attach(name)
+    changes = lab.apply(file, namespace=namespace)
+    _show_changes(changes, output)
+    if wait:
+        lab.wait(timeout_s=timeout_s)
+
+
+def _show_changes(changes: list[Any], output: str) -> None:
+    if output == "table":
+        for change in changes:
+            click.echo(str(change))
+        return
+    rows = [
+        {"kind": c.ref.kind, "namespace": c.ref.namespace, "name": c.ref.name, "verb": c.verb} for c in changes
+    ]
+    show(rows, output)
+
+
+@main.command()
+@click.option("-f", "--file", "file", default="", help="File, folder, `-`, or sample:NAME.")
+@click.argument("what", nargs=-1)
+@lab_name
+@click.option("-n", "--namespace", default="default", show_default=True)
+@output_option
+def delete(file: str, what: tuple[str, ...], name: str, namespace: str, output: str) -> None:
+    """Delete what documents name (-f), or one object: KIND NAME."""
+    lab = _attach(name)
+    if bool(file) == bool(what) or (what and len(what) != 2):
+        raise click.UsageError("give either -f FILE or KIND NAME")
+    changes = lab.delete(file, namespace=namespace) if file else lab.remove(*what, namespace=namespace)
+    _show_changes(changes, output)
+
+
+@main.command()
+@file_option
+@output_option
+def validate(file: str, output: str) -> None:
+    """Check documents: no lab, no root, any operating system."""
+    from meshlab.lab import sources
+    from meshlab.model import documents
+
+    text, name = sources.read(file)
+    problems = documents.validate(text, name)
+    if output == "table":
+        for problem in problems:
+            click.echo(str(problem))
+    else:
+        show([problem.row() for problem in problems], output)
+    if any(problem.severity == "error" for problem in problems):
+        sys.exit(2)
+    if output == "table":
+        click.echo(f"{name}: valid")
+
+
+@main.command()
+@click.argument("kind", default="pods")
+@lab_name
+@namespace_option
+@output_option
+def get(kind: str, name: str, namespace: str, output: str) -> None:
+    """Show objects of a KIND: pods, services, deployments, httproutes, authorizationpolicies, ..."""
+    lab = _attach(name)
+    if output == "yaml":
+        click.echo(yaml.safe_dump_all(lab.manifests(kind, namespace=namespace), sort_keys=False), nl=False)
+    else:
+        show_frame(lab.get(kind, namespace=namespace), output)
+
+
+@main.command(context_settings={"ignore_unknown_options": True})
+@click.argument("pod")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@lab_name
+@namespace_option
+@click.option("--timeout", "timeout_s", default=60.0, show_default=True)
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+def exec(pod: str, command: tuple[str, ...], name: str, namespace: str, timeout_s: float, output: str) -> None:  # noqa: A001
+    """Run a command inside a pod: meshlab exec POD -- CMD. Ends with the command's exit code."""
+    stdin = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
+    done = _attach(name).exec(pod, command, namespace=namespace, stdin=stdin, timeout_s=timeout_s)
+    if output == "json":
+        texts = {"stdout": done.stdout.decode(errors="replace"), "stderr": done.stderr.decode(errors="replace")}
+        click.echo(json.dumps({"exit_code": done.exit_code, **texts}))
+    else:
+        sys.stdout.buffer.write(done.stdout)
+        sys.stderr.buffer.write(done.stderr)
+    sys.exit(done.exit_code)
+
+
+@main.command()
+@click.argument("pod")
+@lab_name
+@namespace_option
+@click.option("-c", "--container", default="", help="`envoy` for the proxy.")
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+def logs(pod: str, name: str, namespace: str, container: str, output: str) -> None:
+    """Print a pod's output (or of `control-plane`, `cluster`)."""
+    text = _attach(name).logs(pod, namespace=namespace, container=container)
+    click.echo(json.dumps(text.splitlines()) if output == "json" else text, nl=output == "json")
+
+
+@main.command()
+@click.argument("source")
+@click.argument("url")
+@lab_name
+@namespace_option
+@click.option("--rate", default=50.0, show_default=True, help="Requests per second, open loop.")
+@click.option("--duration", "duration_s", default=5.0, show_default=True, help="Seconds.")
+@click.option("--profile", type=click.Choice(["constant", "poisson", "ramp", "burst"]), default="constant")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--method", default="GET", show_default=True)
+@click.option("-H", "--header", "headers", multiple=True, help="name: value")
+@output_option
+def traffic(source: str, url: str, name: str, namespace: str, headers: tuple[str, ...], output: str, **options: Any) -> None:
+    """Push traffic FROM a pod or workload to a URL; exit code 1 when requests were lost."""
+    pairs = tuple((key.strip(), value.strip()) for key, _, value in (header.partition(":") for header in headers))
+    result = _attach(name).traffic(source, url, namespace=namespace, headers=pairs, **options)
+    if output == "table":
+        show([{k: _flat(v) for k, v in result.summary.items()}], output)
+    else:
+        click.echo(json.dumps(result.summary) if output == "json" else yaml.safe_dump(result.summary))
+    if result.summary["failed"]:
+        sys.exit(1)
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{key}={_flat(item)}" for key, item in value.items())
+    return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+def _frame_verb(verb: str, help_text: str, columns: tuple[str, ...] = ()) -> None:
+    """A verb that prints one frame; a table shows `columns` only, JSON and YAML show all."""
+
+    @main.command(verb, help=help_text)
+    @lab_name
+    @output_option
+    def command(name: str, output: str) -> None:
+        frame = getattr(_attach(name), verb)()
+        show_frame(frame[list(columns)] if columns and output == "table" else frame, output)
+
+
+_frame_verb(
+    "flows",
+    "One row per request or connection that the proxies saw.",
+    ("time", "reporter", "source_workload", "destination_service", "destination_workload", "protocol", "method", "path",
+     "status", "verdict", "reason", "policy", "mtls", "latency_ms"),
+)  # fmt: skip
+_frame_verb("edges", "Who calls whom: rate, errors, latency, mTLS share.")
+_frame_verb("proxies", "Configuration wanted and acknowledged by each proxy.")
+_frame_verb("identities", "The SVIDs of the mesh (never a key).")
+_frame_verb("resources", "CPU and memory of applications, proxies and daemons.")
+
+if __name__ == "__main__":
+    main()
