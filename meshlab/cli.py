@@ -179,9 +179,7 @@ def _show_changes(changes: list[Any], output: str) -> None:
         for change in changes:
             click.echo(str(change))
         return
-    rows = [
-        {"kind": c.ref.kind, "namespace": c.ref.namespace, "name": c.ref.name, "verb": c.verb} for c in changes
-    ]
+    rows = [{"kind": c.ref.kind, "namespace": c.ref.namespace, "name": c.ref.name, "verb": c.verb} for c in changes]
     show(rows, output)
 
 
@@ -279,7 +277,9 @@ def logs(pod: str, name: str, namespace: str, container: str, output: str) -> No
 @click.option("--method", default="GET", show_default=True)
 @click.option("-H", "--header", "headers", multiple=True, help="name: value")
 @output_option
-def traffic(source: str, url: str, name: str, namespace: str, headers: tuple[str, ...], output: str, **options: Any) -> None:
+def traffic(
+    source: str, url: str, name: str, namespace: str, headers: tuple[str, ...], output: str, **options: Any
+) -> None:
     """Push traffic FROM a pod or workload to a URL; exit code 1 when requests were lost."""
     pairs = tuple((key.strip(), value.strip()) for key, _, value in (header.partition(":") for header in headers))
     result = _attach(name).traffic(source, url, namespace=namespace, headers=pairs, **options)

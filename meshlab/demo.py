@@ -112,7 +112,9 @@ def split_report(lab: Lab) -> pd.DataFrame:
     seen = seen[seen["route"].astype("string").str.startswith("shop/", na=False)]
     share = (seen["destination_workload"].value_counts(normalize=True) * 100).rename("percent").reset_index()
     wanted = {ref["name"]: ref["weight"] for ref in _weights(lab)}
-    share["wanted_percent"] = [100.0 * wanted.get(name, 0) / sum(wanted.values()) for name in share["destination_workload"]]
+    share["wanted_percent"] = [
+        100.0 * wanted.get(name, 0) / sum(wanted.values()) for name in share["destination_workload"]
+    ]
     return share
 
 
@@ -130,7 +132,9 @@ def denied_report(lab: Lab) -> pd.DataFrame:
     _console.print(f"stranger -> http://ratings/ answered {done.stdout.decode().strip()}")
     flows = lab.flows()
     denied = flows[(flows["verdict"] == "denied") & (flows["reporter"] == "destination")]
-    return denied[["source_principal", "destination_workload", "method", "path", "status", "reason", "policy", "rule"]].tail(3)
+    return denied[
+        ["source_principal", "destination_workload", "method", "path", "status", "reason", "policy", "rule"]
+    ].tail(3)
 
 
 _CALL = """

@@ -1,12 +1,12 @@
 """The tree of errors; every message says what happened and the way out.
 
-    MeshlabError                 exit code 2: wrong use or input, unless a child says otherwise
-    ├── InvalidDocuments         documents did not pass; carries every Problem (`.problems`)
-    ├── NotFound                 a named thing is not there (lab, pod, service, namespace)
-    ├── Conflict                 it exists already, or somebody else holds it
-    ├── CannotRun                exit code 3: this machine lacks something (root, Envoy, nftables, cgroup v2)
-    ├── Unavailable              a daemon of the lab does not answer; try again or `meshlab doctor`
-    └── TimedOut                 a wait ended before what was waited for came
+MeshlabError                 exit code 2: wrong use or input, unless a child says otherwise
+├── InvalidDocuments         documents did not pass; carries every Problem (`.problems`)
+├── NotFound                 a named thing is not there (lab, pod, service, namespace)
+├── Conflict                 it exists already, or somebody else holds it
+├── CannotRun                exit code 3: this machine lacks something (root, Envoy, nftables, cgroup v2)
+├── Unavailable              a daemon of the lab does not answer; try again or `meshlab doctor`
+└── TimedOut                 a wait ended before what was waited for came
 """
 
 from __future__ import annotations

@@ -46,7 +46,9 @@ def require() -> None:
 def _system() -> Check:
     if platform.system() == "Linux":
         return Check("Linux", "ok", f"kernel {platform.release()}, Python {platform.python_version()}")
-    return Check("Linux", "missing", f"this is {platform.system()}", "run it on Linux; `meshlab validate` works anywhere")
+    return Check(
+        "Linux", "missing", f"this is {platform.system()}", "run it on Linux; `meshlab validate` works anywhere"
+    )
 
 
 def _root() -> Check:
@@ -59,7 +61,9 @@ def _tools() -> Check:
     wanted = ("nft", "ip", "nsenter", "unshare", "setpriv", "mount")
     absent = [tool for tool in wanted if shutil.which(tool) is None]
     if absent:
-        return Check("tools", "missing", f"not found: {', '.join(absent)}", "apt-get install nftables iproute2 util-linux")
+        return Check(
+            "tools", "missing", f"not found: {', '.join(absent)}", "apt-get install nftables iproute2 util-linux"
+        )
     return Check("tools", "ok", ", ".join(wanted))
 
 
@@ -76,7 +80,9 @@ def _cgroup() -> Check:
 def _namespaces() -> Check:
     """A namespace of its own with the redirect that the sidecar plane uses."""
     if os.name != "posix" or not shutil.which("unshare") or not shutil.which("nft"):
-        return Check("nftables redirect", "missing", "not tried: tools are missing", "apt-get install nftables util-linux")
+        return Check(
+            "nftables redirect", "missing", "not tried: tools are missing", "apt-get install nftables util-linux"
+        )
     script = _REDIRECT.format(rule="meta l4proto tcp redirect to :15001")
     done = processes.run(["unshare", "--net", "nft", "-f", "-"], stdin=script.encode(), check=False)
     if done.returncode == 0:
@@ -125,5 +131,3 @@ def _lines(path: str) -> list[str]:
         return Path(path).read_text().splitlines()
     except OSError:
         return []
-
-

@@ -119,10 +119,6 @@ async def flows(control: ControlClient) -> pd.DataFrame:
 
     peers = {row["ip"]: row for row in await control.json("/peers")}
     raw = await control.body("/flows", after=0)
-    events = [
-        event
-        for record in store.records(raw)
-        for event in decode(record.payload, record.reporter, peers)
-    ]
+    events = [event for record in store.records(raw) for event in decode(record.payload, record.reporter, peers)]
     acks = [row for row in await control.json("/config-events", after=0) if row["kind"] == "ack"]
     return frames.flows_frame(events, acks)

@@ -105,7 +105,7 @@ class Lab:
         return ""
 
     def down(self) -> None:
-        """Remove exactly what the ledger says the lab made, also after any of its processes was killed. Twice is fine."""
+        """Remove exactly what the ledger says the lab made, also after any process was killed. Twice is fine."""
         loop.run(remove_lab(self._layout))
 
     def __enter__(self) -> Self:
@@ -132,7 +132,9 @@ class Lab:
             standing = {**(await self._mesh()).nouns, **loaded.mesh.nouns}
             problems = [p for p in checks.check(Mesh(standing)) if p.severity == "error"]
         if problems:
-            raise InvalidDocuments(problems, hint="nothing was applied; `meshlab validate -f FILE` checks without a lab")
+            raise InvalidDocuments(
+                problems, hint="nothing was applied; `meshlab validate -f FILE` checks without a lab"
+            )
         return await self._runtime.apply(loaded.manifests)
 
     def delete(self, source: sources.Source, *, namespace: str = DEFAULT_NAMESPACE) -> list[Change]:
@@ -221,7 +223,7 @@ class Lab:
                 self._progress(f"waiting for {what}: {reason.splitlines()[0]}")
                 last = reason
             if time.monotonic() > deadline:
-                raise TimedOut(f"waited {timeout_s:g} s for {what}: {reason}", hint="`meshlab get pods`, `meshlab proxies`")
+                raise TimedOut(f"waited {timeout_s:g} s for {what}: {reason}", hint="see `meshlab get pods`")
             await asyncio.sleep(0.05)
 
     async def _not_settled(self) -> str:

@@ -12,9 +12,7 @@ from meshlab.model.routes import HTTPRoute
 from meshlab.model.services import Service
 from meshlab.model.workloads import Deployment, Namespace, Pod, ServiceAccount
 
-Noun = (
-    Namespace | ServiceAccount | Service | Deployment | Pod | HTTPRoute | AuthorizationPolicy | PeerAuthentication
-)
+Noun = Namespace | ServiceAccount | Service | Deployment | Pod | HTTPRoute | AuthorizationPolicy | PeerAuthentication
 N = TypeVar("N", bound=object)
 
 

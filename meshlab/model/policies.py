@@ -54,9 +54,7 @@ class Operation:
     @property
     def layer7(self) -> bool:
         """Does it ask for something that only HTTP has?"""
-        return bool(
-            self.hosts or self.not_hosts or self.methods or self.not_methods or self.paths or self.not_paths
-        )
+        return bool(self.hosts or self.not_hosts or self.methods or self.not_methods or self.paths or self.not_paths)
 
 
 @dataclass(frozen=True)

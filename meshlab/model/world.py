@@ -54,12 +54,14 @@ class World:
     @cached_property
     def version(self) -> str:
         """Twelve hex digits of the SHA-256 of the content."""
-        content = repr((
-            [(ref, noun) for ref, noun in self.mesh.nouns.items()],
-            self.endpoints,
-            sorted(self.cluster_ips.items()),
-            self.trust_domain,
-        ))
+        content = repr(
+            (
+                [(ref, noun) for ref, noun in self.mesh.nouns.items()],
+                self.endpoints,
+                sorted(self.cluster_ips.items()),
+                self.trust_domain,
+            )
+        )
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
     def endpoint(self, pod: PodId) -> Endpoint | None:

@@ -1,4 +1,4 @@
-"""The seam to where things run: a `Runtime`, what it shows (`Observed`), and what a plane puts into a pod (`PodPlan`)."""
+"""The seam to where things run: a `Runtime`, what it shows (`Observed`), what a plane puts into a pod (`PodPlan`)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Change:
 
 @dataclass(frozen=True)
 class PodStatus:
-    """One pod for `get pods`. `phase`: Pending, Starting, Running, Succeeded, Failed, Terminating; `message` says why."""
+    """One pod for `get pods`. `phase`: Pending, Starting, Running, Succeeded, Failed, Terminating; `message`: why."""
 
     pod: PodId
     uid: str
@@ -95,7 +95,9 @@ class Runtime(Protocol):
 
     async def pods(self) -> list[PodStatus]: ...
 
-    async def exec(self, pod: PodId, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None) -> ExecResult:
+    async def exec(
+        self, pod: PodId, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
+    ) -> ExecResult:
         """Run a command inside a running pod: its network, mounts, hostname and cgroup. TimedOut ends the command."""
         ...
 

@@ -17,6 +17,4 @@ def test_notebook_runs_and_its_pair_is_in_step(script: Path) -> None:
     paired = jupytext.read(script.with_suffix(".ipynb"))
     assert [cell.source for cell in notebook.cells] == [cell.source for cell in paired.cells]
     nbclient.NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
-    assert all(
-        output.output_type != "error" for cell in notebook.cells for output in cell.get("outputs", [])
-    )
+    assert all(output.output_type != "error" for cell in notebook.cells for output in cell.get("outputs", []))
