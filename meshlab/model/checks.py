@@ -1,0 +1,113 @@
+"""What no single document can tell: references between documents, images, planes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+
+from meshlab.model.documents import Problem
+from meshlab.model.ids import Ref
+from meshlab.model.mesh import Mesh, ref_of
+from meshlab.model.policies import AuthorizationPolicy, PeerAuthentication
+from meshlab.model.routes import HTTPRoute
+from meshlab.model.services import Service
+from meshlab.model.workloads import MODE_LABEL, Deployment, Labels, Mode, Namespace, Pod, PodTemplate, ServiceAccount
+
+BUILT_IN_IMAGES = ("meshlab/echo", "meshlab/nginx")
+PROXY_PORTS = range(15000, 15100)
+
+
+def check(mesh: Mesh, *, source: str = "mesh", alone: bool = False) -> tuple[Problem, ...]:
+    """Problems across documents. `alone`: the text is all there is to see, so a missing reference is a warning."""
+    dangling = "warning" if alone else "error"
+    found: list[Problem] = []
+    for ref, what, severity, path, hint in _all(mesh):
+        level = dangling if severity == "dangling" else severity
+        found.append(Problem(source, 0, str(ref), path, what, hint, level))
+    return tuple(found)
+
+
+Found = tuple[Ref, str, str, str, str]
+
+
+def _all(mesh: Mesh) -> Iterator[Found]:
+    for namespace in mesh.all(Namespace):
+        yield from _mode(ref_of(namespace), namespace.labels, "metadata.labels")
+    for deployment in mesh.all(Deployment):
+        yield from _template(mesh, ref_of(deployment), deployment.namespace, deployment.template, "spec.template.")
+    for pod in mesh.all(Pod):
+        yield from _template(mesh, ref_of(pod), pod.namespace, pod.template, "")
+    for route in mesh.all(HTTPRoute):
+        yield from _route(mesh, route)
+    policies: list[AuthorizationPolicy | PeerAuthentication] = [*mesh.all(AuthorizationPolicy)]
+    policies += mesh.all(PeerAuthentication)
+    for policy in policies:
+        if policy.selector and not _selects(mesh, policy.namespace, policy.selector):
+            yield ref_of(policy), "selects no workload", "warning", "spec.selector", ""
+
+
+def _selects(mesh: Mesh, namespace: str, selector: Labels) -> bool:
+    workloads = [(d.namespace, d.template.labels) for d in mesh.all(Deployment)]
+    workloads += [(p.namespace, p.template.labels) for p in mesh.all(Pod)]
+    return any(where == namespace and selector.items() <= labels.items() for where, labels in workloads)
+
+
+def _mode(ref: Ref, labels: Labels, path: str) -> Iterator[Found]:
+    mode = labels.get(MODE_LABEL)
+    if mode is None:
+        return
+    where = f"{path}[{MODE_LABEL}]"
+    if mode not in {m.value for m in Mode}:
+        yield ref, f"unknown plane {mode!r}", "error", where, "expected sidecar or none"
+    elif mode == Mode.SIDECARLESS:
+        yield ref, "the sidecarless plane is not built yet", "error", where, "use sidecar or none"
+
+
+def _template(mesh: Mesh, ref: Ref, namespace: str, template: PodTemplate, prefix: str) -> Iterator[Found]:
+    yield from _mode(ref, template.labels, f"{prefix}metadata.labels")
+    account = template.service_account
+    if account != "default" and mesh.get(ServiceAccount, namespace, account) is None:
+        known = [sa.name for sa in mesh.all(ServiceAccount) if sa.namespace == namespace]
+        path = f"{prefix}spec.serviceAccountName"
+        yield ref, f"no ServiceAccount {namespace}/{account}", "dangling", path, _near(account, known)
+    for number, container in enumerate(template.containers):
+        path = f"{prefix}spec.containers[{number}]"
+        if not container.command and container.image.split(":")[0] not in BUILT_IN_IMAGES:
+            hint = (
+                f"built in: {', '.join(BUILT_IN_IMAGES)}; for any other image give `command`, run from the host's files"
+            )
+            yield ref, f"image {container.image!r} cannot be run here", "error", f"{path}.image", hint
+        for port in container.ports:
+            if port.container_port in PROXY_PORTS:
+                yield ref, f"port {port.container_port} belongs to the proxy", "error", f"{path}.ports", "use another"
+
+
+def _route(mesh: Mesh, route: HTTPRoute) -> Iterator[Found]:
+    ref = ref_of(route)
+    for number, parent in enumerate(route.parents):
+        path = f"spec.parentRefs[{number}]"
+        yield from _service(mesh, ref, parent.namespace, parent.name, parent.port, parent.section_name, path)
+    for at, rule in enumerate(route.rules):
+        for number, backend in enumerate(rule.backends):
+            path = f"spec.rules[{at}].backendRefs[{number}]"
+            yield from _service(mesh, ref, backend.namespace, backend.name, backend.port, "", path)
+            if backend.namespace != route.namespace:
+                yield ref, "a backend of another namespace needs a ReferenceGrant", "error", path, "not built yet"
+
+
+def _service(mesh: Mesh, ref: Ref, namespace: str, name: str, port: int, section: str, path: str) -> Iterator[Found]:
+    service = mesh.get(Service, namespace, name)
+    if service is None:
+        known = [one.name for one in mesh.all(Service) if one.namespace == namespace]
+        yield ref, f"no Service {namespace}/{name}", "dangling", f"{path}.name", _near(name, known)
+        return
+    ports = {one.port for one in service.ports}
+    if port and port not in ports:
+        yield ref, f"Service {name} has no port {port}", "error", f"{path}.port", f"it has {sorted(ports)}"
+    if section and section not in {one.name for one in service.ports}:
+        yield ref, f"Service {name} has no port named {section!r}", "error", f"{path}.sectionName", ""
+
+
+def _near(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]}?" if near else ""
