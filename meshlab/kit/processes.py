@@ -1,0 +1,119 @@
+"""The only room for subprocess: run a command, or start a process that outlives us and know it again later."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_JOIN = 'echo $$ > "$0" && exec "$@"'
+
+
+@dataclass(frozen=True)
+class Proc:
+    """One process, told from a later one with the same pid by its start time (seconds, as the kernel counts)."""
+
+    pid: int
+    started: float
+
+    def alive(self) -> bool:
+        """Is it this process, and not a zombie?"""
+        try:
+            process = psutil.Process(self.pid)
+            return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return False
+
+    def signal(self, number: int) -> None:
+        """Send a signal; nothing happens if it is gone."""
+        if self.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    async def exited(self) -> int | None:
+        """Wait for its end; its exit status if it was our child, None otherwise."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return self._reap()
+        if not self.alive():
+            os.close(descriptor)
+            return self._reap()
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+        return self._reap()
+
+    def _reap(self) -> int | None:
+        try:
+            _, status = os.waitpid(self.pid, os.WNOHANG)
+            return os.waitstatus_to_exitcode(status)
+        except (ChildProcessError, ValueError):
+            return None
+
+    async def stop(self, grace_s: float) -> None:
+        """SIGTERM, then SIGKILL after `grace_s` seconds."""
+        self.signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self.exited(), grace_s)
+        except TimeoutError:
+            self.signal(signal.SIGKILL)
+            await self.exited()
+
+
+def run(command: Sequence[str], *, stdin: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
+    """Run a command to its end. CalledProcessError (with stderr) when `check` and it fails."""
+    return subprocess.run(list(command), input=stdin, capture_output=True, check=check, timeout=60)
+
+
+def joined(cgroup: Path, command: Sequence[str]) -> list[str]:
+    """The command, entering a cgroup before it becomes itself (a socket belongs to the cgroup where it was made)."""
+    return ["/bin/sh", "-c", _JOIN, str(cgroup / "cgroup.procs"), *command]
+
+
+def spawn(command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = None, cwd: str | None = None) -> Proc:
+    """Start a process in a session of its own, output appended to `log`; it lives on when we end."""
+    with log.open("ab") as out:
+        child = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+        )
+    child.returncode = 0  # the waiting is ours (pidfd), not subprocess's
+    return Proc(child.pid, psutil.Process(child.pid).create_time())
+
+
+async def communicate(
+    command: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
+) -> tuple[int, bytes, bytes]:
+    """Run a command to its end without blocking the loop. TimeoutError ends its whole session."""
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        out, err = await asyncio.wait_for(child.communicate(stdin), timeout_s)
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        await child.wait()
+        raise
+    return child.returncode or 0, out, err

@@ -1,0 +1,142 @@
+"""All pods of all nodes of a lab: started, adopted after a restart of the daemon, stopped, measured."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import psutil
+
+from meshlab.errors import NotFound, TimedOut
+from meshlab.kit import cgroups, processes
+from meshlab.kit.layout import Layout
+from meshlab.kit.ledger import Ledger
+from meshlab.model.workloads import Mode
+from meshlab.model.world import Endpoint, PodId
+from meshlab.runtimes.base import ExecResult, PodHooks, PodStatus, ResourceSample
+from meshlab.runtimes.local.network import Network
+from meshlab.runtimes.local.pod import LivePod, PodSpec, State
+
+
+class Kubelet:
+    """Runs what it is told to; decides nothing about what should run."""
+
+    def __init__(
+        self, layout: Layout, network: Network, ledger: Ledger, hooks: PodHooks, on_change: Callable[[], None]
+    ) -> None:
+        self._layout, self._network, self._ledger, self._hooks = layout, network, ledger, hooks
+        self._on_change = on_change
+        self._pods: dict[PodId, LivePod] = {}
+        self._stops: dict[PodId, asyncio.Task[None]] = {}
+        self._group = cgroups.lab_group(layout.name) / "pods"
+        self._number = 0
+
+    def start(self) -> None:
+        """Adopt the pods that a former daemon left running."""
+        self._layout.pods.mkdir(exist_ok=True, mode=0o711)
+        for path in sorted(self._layout.pods.glob("*/state")):
+            state: State = pickle.loads(path.read_bytes())
+            self._number = max(self._number, state.number)
+            self._take(state)
+
+    def _take(self, state: State) -> None:
+        pod = LivePod(
+            state, self._layout.pods, self._layout.logs, self._group, self._network, self._hooks, self._on_change
+        )
+        self._pods[state.spec.pod] = pod
+        pod.begin()
+
+    def run(self, spec: PodSpec) -> None:
+        """Start a pod unless it is there; its life goes on in the background."""
+        if spec.pod in self._pods:
+            return
+        self._number += 1
+        self._take(State(spec, self._number, self._network.pod_ip(spec.node, self._number)))
+
+    def stop(self, pod: PodId) -> None:
+        """Begin the end of a pod; it is gone from `specs` when nothing of it is left."""
+        if pod in self._pods and pod not in self._stops:
+            self._stops[pod] = asyncio.ensure_future(self._stop(pod))
+
+    async def _stop(self, pod: PodId) -> None:
+        await self._pods[pod].stop()
+        del self._pods[pod]
+        del self._stops[pod]
+        self._on_change()
+
+    def specs(self) -> list[PodSpec]:
+        return [pod.state.spec for pod in self._pods.values()]
+
+    def leaving(self, pod: PodId) -> bool:
+        return pod in self._stops
+
+    def statuses(self) -> list[PodStatus]:
+        return [self._pods[pod].status() for pod in sorted(self._pods)]
+
+    def endpoints(self) -> list[Endpoint]:
+        return [self._pods[pod].endpoint() for pod in sorted(self._pods)]
+
+    def set_service_nat(self, rules: str) -> None:
+        """The rules by which pods without a proxy reach ClusterIPs; loaded where they changed."""
+        for pod in self._pods.values():
+            state = pod.state
+            if state.spec.mode is Mode.NONE and state.walls is not None and pod.nat != rules:
+                pod.nat = rules
+                self._network.load(state.number, rules)
+
+    async def exec(
+        self, pod: PodId, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
+    ) -> ExecResult:
+        live = self._live(pod)
+        if live.state.walls is None:
+            raise NotFound(f"pod {pod} is not running yet", hint="meshlab get pods")
+        try:
+            code, out, err = await processes.communicate(
+                live.state.walls.enter("exec", command), stdin=stdin, timeout_s=timeout_s
+            )
+        except TimeoutError:
+            raise TimedOut(f"{command[0]} in {pod} did not end in {timeout_s:g} s; it was ended") from None
+        return ExecResult(code, out, err)
+
+    def log_path(self, pod: PodId, container: str) -> Path:
+        live = self._live(pod)
+        return live.logs / f"{container or live.state.spec.template.containers[0].name}.log"
+
+    def _live(self, pod: PodId) -> LivePod:
+        try:
+            return self._pods[pod]
+        except KeyError:
+            raise NotFound(f"no pod {pod}", hint="meshlab get pods") from None
+
+    def resources(self) -> list[ResourceSample]:
+        """One sample per application, per proxy, and per daemon."""
+        lab = cgroups.lab_group(self._layout.name)
+        found = []
+        for live in self._pods.values():
+            spec = live.state.spec
+            group = self._group / f"{spec.pod.namespace}_{spec.pod.name}"
+            for part, name in (("app", "application"), ("envoy", "proxy")):
+                if (group / part).is_dir():
+                    found.append(_sample(name, group / part, spec.pod.namespace, spec.pod.name, spec.node))
+        for part in ("cluster", "control-plane"):
+            found.append(_sample(part, lab / "system" / part, "", "", ""))
+        return found
+
+    def close(self) -> None:
+        """Stop watching; pods run on."""
+        for pod in self._pods.values():
+            pod.detach()
+
+
+def _sample(part: str, group: Path, namespace: str, pod: str, node: str) -> ResourceSample:
+    pids = cgroups.pids(group)
+    pss = rss = 0
+    for pid in pids:
+        try:
+            info = psutil.Process(pid).memory_full_info()
+            pss, rss = pss + info.pss, rss + info.rss
+        except psutil.Error:
+            continue
+    return ResourceSample(part, namespace, pod, node, len(pids), cgroups.cpu_seconds(group), pss, rss)
