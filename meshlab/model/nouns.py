@@ -6,6 +6,10 @@ import re
 from typing import Any, cast
 
 from meshlab.model import policies, routes, services, shapes, workloads
+from meshlab.model import shapes_core as core
+from meshlab.model import shapes_policies as guarding
+from meshlab.model import shapes_routes as routing
+from meshlab.model import shapes_workloads as running
 from meshlab.model.ids import DEFAULT_NAMESPACE, Ref
 from meshlab.model.mesh import Noun, ref_of
 
@@ -26,7 +30,7 @@ def build(document: shapes.Document) -> Noun:
         case shapes.Service():
             return _service(document, namespace)
         case shapes.Pod():
-            meta = shapes.TemplateMetadata(labels=document.metadata.labels, annotations=document.metadata.annotations)
+            meta = running.TemplateMetadata(labels=document.metadata.labels, annotations=document.metadata.annotations)
             return workloads.Pod(namespace, name, _template(meta, document.spec))
         case shapes.Deployment():
             return _deployment(document, namespace)
@@ -71,7 +75,7 @@ def _deployment(document: shapes.Deployment, namespace: str) -> workloads.Deploy
     )
 
 
-def _template(meta: shapes.TemplateMetadata, spec: shapes.PodSpec) -> workloads.PodTemplate:
+def _template(meta: running.TemplateMetadata, spec: running.PodSpec) -> workloads.PodTemplate:
     return workloads.PodTemplate(
         meta.labels,
         meta.annotations,
@@ -83,7 +87,7 @@ def _template(meta: shapes.TemplateMetadata, spec: shapes.PodSpec) -> workloads.
     )
 
 
-def _container(shape: shapes.Container) -> workloads.Container:
+def _container(shape: running.Container) -> workloads.Container:
     env = tuple(
         workloads.EnvVar(e.name, e.value, e.value_from.field_ref.field_path if e.value_from else "") for e in shape.env
     )
@@ -101,7 +105,7 @@ def _container(shape: shapes.Container) -> workloads.Container:
     )
 
 
-def _probe(shape: shapes.Probe | None) -> workloads.Probe | None:
+def _probe(shape: running.Probe | None) -> workloads.Probe | None:
     if shape is None:
         return None
     http, tcp = shape.http_get, shape.tcp_socket
@@ -128,7 +132,7 @@ def _authorization(document: shapes.AuthorizationPolicy, namespace: str) -> poli
     )
 
 
-def _rule(shape: shapes.Rule) -> policies.Rule:
+def _rule(shape: guarding.Rule) -> policies.Rule:
     return policies.Rule(
         tuple(policies.Source(**_tuples(one.source)) for one in shape.from_),
         tuple(policies.Operation(**_tuples(one.operation)) for one in shape.to),
@@ -136,7 +140,7 @@ def _rule(shape: shapes.Rule) -> policies.Rule:
     )
 
 
-def _tuples(shape: shapes.Shape) -> dict[str, tuple[str, ...]]:
+def _tuples(shape: core.Shape) -> dict[str, tuple[str, ...]]:
     return {name: tuple(getattr(shape, name)) for name in type(shape).model_fields}
 
 
@@ -165,7 +169,7 @@ def _route(document: shapes.HTTPRoute, namespace: str) -> routes.HTTPRoute:
     )
 
 
-def _http_rule(shape: shapes.RouteRule, namespace: str) -> routes.HTTPRule:
+def _http_rule(shape: routing.RouteRule, namespace: str) -> routes.HTTPRule:
     backends = tuple(
         routes.BackendRef(b.name, b.namespace or namespace, b.port, b.weight, _filters(b.filters, namespace))
         for b in shape.backend_refs
@@ -182,8 +186,8 @@ def _http_rule(shape: shapes.RouteRule, namespace: str) -> routes.HTTPRule:
     )
 
 
-def _match(shape: shapes.RouteMatch) -> routes.HTTPMatch:
-    def named(items: list[shapes.NamedMatch]) -> tuple[routes.NamedMatch, ...]:
+def _match(shape: routing.RouteMatch) -> routes.HTTPMatch:
+    def named(items: list[routing.NamedMatch]) -> tuple[routes.NamedMatch, ...]:
         return tuple(routes.NamedMatch(one.name, one.value, routes.ValueMatch(one.type)) for one in items)
 
     return routes.HTTPMatch(
@@ -195,7 +199,7 @@ def _match(shape: shapes.RouteMatch) -> routes.HTTPMatch:
     )
 
 
-def _filters(items: list[shapes.Filter], namespace: str) -> routes.Filters:
+def _filters(items: list[routing.Filter], namespace: str) -> routes.Filters:
     found: dict[str, Any] = {"mirrors": ()}
     for one in items:
         if one.request_header_modifier:
@@ -214,14 +218,14 @@ def _filters(items: list[shapes.Filter], namespace: str) -> routes.Filters:
     return routes.Filters(**found)
 
 
-def _modifier(shape: shapes.HeaderModifier) -> routes.HeaderModifier:
-    def pairs(items: list[shapes.Header]) -> tuple[tuple[str, str], ...]:
+def _modifier(shape: routing.HeaderModifier) -> routes.HeaderModifier:
+    def pairs(items: list[routing.Header]) -> tuple[tuple[str, str], ...]:
         return tuple((one.name, one.value) for one in items)
 
     return routes.HeaderModifier(pairs(shape.set), pairs(shape.add), tuple(shape.remove))
 
 
-def _path(shape: shapes.PathModifier | None) -> routes.PathModifier | None:
+def _path(shape: routing.PathModifier | None) -> routes.PathModifier | None:
     return routes.PathModifier(shape.replace_full_path, shape.replace_prefix_match) if shape else None
 
 

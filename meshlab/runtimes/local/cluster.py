@@ -1,0 +1,85 @@
+"""The embedded stand-in for a Kubernetes cluster: documents, controllers, kubelet, DNS, service NAT, one change at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from meshlab.model.ids import Ref
+from meshlab.model.settings import Settings
+from meshlab.model.world import World
+from meshlab.runtimes.base import Change, Manifest, Observed
+from meshlab.runtimes.local import deployments, dns, service_nat
+from meshlab.runtimes.local.kubelet import Kubelet
+from meshlab.runtimes.local.network import Network
+from meshlab.runtimes.local.store import Store
+
+
+class Cluster:
+    """Join of the store and the kubelet: whatever changes, `reconcile` runs once soon after."""
+
+    def __init__(
+        self, settings: Settings, store: Store, network: Network, kubelet: Callable[[Callable[[], None]], Kubelet]
+    ) -> None:
+        self._settings, self.store, self._network = settings, store, network
+        self._dirty = asyncio.Event()
+        self._news: asyncio.Condition = asyncio.Condition()
+        self.kubelet = kubelet(self._dirty.set)
+        self._world = World(store.mesh)
+
+    async def start(self) -> None:
+        """Nodes, DNS, pods that run already; then reconcile for ever (a task of the loop)."""
+        await asyncio.to_thread(self._network.up)
+        self.kubelet.start()
+        for node in self._network.nodes:
+            path = f"/run/netns/{self._network.node_netns(node)}"
+            await dns.serve(path, self._network.gateway(node), lambda: self._world)
+        self._dirty.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            self._reconcile()
+            self.store.touch()
+            async with self._news:
+                self._news.notify_all()
+            await asyncio.sleep(0.01)
+
+    def _reconcile(self) -> None:
+        specs = self.kubelet.specs()
+        endpoints = self.kubelet.endpoints()
+        self._world = World(self.store.mesh, tuple(endpoints), self.store.cluster_ips, self._settings.trust_domain)
+        ready = {endpoint.pod: endpoint.ready for endpoint in endpoints}
+        leaving = {spec.pod for spec in specs if self.kubelet.leaving(spec.pod)}
+        nodes = list(self._network.nodes)
+        steps = deployments.plan(self.store.mesh, specs, leaving, ready, nodes, self._settings.mode)
+        for pod in steps.stop:
+            self.kubelet.stop(pod)
+        for spec in steps.start:
+            self.kubelet.run(spec)
+        self.kubelet.set_service_nat(service_nat.rules(self._world))
+
+    def apply(self, manifests: Sequence[Manifest]) -> list[Change]:
+        changes = self.store.apply(manifests)
+        self._dirty.set()
+        return changes
+
+    def delete(self, refs: Sequence[Ref]) -> list[Change]:
+        changes = self.store.delete(refs)
+        self._dirty.set()
+        return changes
+
+    def observed(self) -> Observed:
+        return Observed(
+            self.store.revision,
+            tuple(self.store.manifests.values()),
+            tuple(self.kubelet.endpoints()),
+            dict(self.store.cluster_ips),
+        )
+
+    async def newer(self, revision: int) -> Observed:
+        """Wait for a revision after this one."""
+        async with self._news:
+            await self._news.wait_for(lambda: self.store.revision > revision)
+        return self.observed()
