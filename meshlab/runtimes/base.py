@@ -149,3 +149,7 @@ class PodHooks(Protocol):
         """The plan for one pod, asked for before it starts and after the runtime restarts. CannotRun where the plane
         cannot serve it."""
         ...
+
+
+PROXY_UID = 1337
+"""The user and group of every proxy, as in Istio; its traffic is not intercepted."""

@@ -1,0 +1,134 @@
+"""From a World to every proxy: SVIDs, compiled snapshots, checked before they are offered."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import random
+import time
+from dataclasses import replace
+from typing import Any
+
+from meshlab.compile import xds as compiler
+from meshlab.control import world as worlds
+from meshlab.control.desk import Desk
+from meshlab.identity.authority import Authority, Svid
+from meshlab.model.settings import Settings
+from meshlab.model.snapshot import Snapshot
+from meshlab.model.workloads import Mode
+from meshlab.model.world import Endpoint, World
+from meshlab.runtimes.base import Observed, Runtime
+from meshlab.xds.conversation import SECRET
+from meshlab.xds.server import AdsServer
+
+_DEBOUNCE_S = 0.03
+
+
+class Push:
+    """One pending push per proxy: while one is compiled, newer worlds replace each other."""
+
+    def __init__(self, settings: Settings, authority: Authority, desk: Desk, server: AdsServer) -> None:
+        self._settings, self._authority, self._desk, self._server = settings, authority, desk, server
+        self._svids: dict[str, tuple[str, Svid, float, int]] = {}
+        self._latest: Observed | None = None
+        self._news = asyncio.Event()
+        self.version = ""
+        self.revision = 0
+        self.problems: tuple[str, ...] = ()
+
+    async def follow(self, runtime: Runtime) -> None:
+        """Take in every state that a runtime shows."""
+        async for observed in runtime.watch():
+            self._latest = observed
+            self._news.set()
+
+    async def run(self) -> None:
+        """Push when there is news, or an SVID is due."""
+        while True:
+            due = min((renew for _, _, renew, _ in self._svids.values()), default=time.time() + 3600)
+            try:
+                await asyncio.wait_for(self._news.wait(), max(0.05, min(due - time.time(), 3600)))
+                await asyncio.sleep(_DEBOUNCE_S)
+            except TimeoutError:
+                pass
+            self._news.clear()
+            if self._latest is not None:
+                await self._push(self._latest)
+
+    async def _push(self, observed: Observed) -> None:
+        world, problems = worlds.join(observed, self._settings)
+        self._desk.see(world)
+        found = list(problems)
+        for endpoint in world.endpoints:
+            if endpoint.mode is not Mode.SIDECAR or not endpoint.ip:
+                continue
+            found += self._offer(world, endpoint)
+            await asyncio.sleep(0)  # streams go on between two proxies
+        for gone in self._svids.keys() - {str(endpoint.pod) for endpoint in world.endpoints}:
+            del self._svids[gone]
+            self._server.forget(gone)
+        self.version, self.problems, self.revision = world.version, tuple(dict.fromkeys(found)), observed.revision
+
+    def _offer(self, world: World, endpoint: Endpoint) -> list[str]:
+        """Compile for one proxy; a snapshot with problems is not served (the last good one stays)."""
+        client = str(endpoint.pod)
+        try:
+            compiled = compiler.compile_pod(world, endpoint.pod)
+            problems = compiler.check(compiled)
+        except Exception as error:
+            problems = (f"{client}: {type(error).__name__}: {error}",)
+        if problems:
+            return list(problems)
+        svid = self._svid(world, endpoint)
+        secrets = {
+            resource.name: resource
+            for resource in (
+                compiler.svid_resource("default", svid.chain_pem, svid.key_pem),
+                compiler.bundle_resource("ROOTCA", self._authority.bundle_pem),
+            )
+        }
+        snapshot = replace(compiled, resources={**compiled.resources, SECRET: secrets})
+        self._hand_over(client, snapshot)
+        return []
+
+    def _hand_over(self, client: str, snapshot: Snapshot) -> None:
+        before = self._server.snapshot(client)
+        row = self._desk.row(client)
+        if row.wanted_version != snapshot.version:
+            self._desk.want(client, snapshot.version)
+        if before is not None and before.resources == snapshot.resources and row.acked_at_ns and not row.nack:
+            self._server.offer(client, snapshot)
+            if self._server.settled(client):
+                self._desk.have(client)
+            return
+        self._server.offer(client, snapshot)
+
+    def _svid(self, world: World, endpoint: Endpoint) -> Svid:
+        """The pod's SVID, renewed at half life with jitter (a tenth of the life either way)."""
+        client, now = str(endpoint.pod), time.time()
+        known = self._svids.get(client)
+        if known is not None and known[0] == endpoint.uid and now < known[2]:
+            return known[1]
+        svid = self._authority.issue(world.identity(endpoint), self._settings.svid_ttl_s)
+        life = (svid.not_after - dt.datetime.now(dt.UTC)).total_seconds()
+        self._svids[client] = (endpoint.uid, svid, now + life * random.uniform(0.4, 0.6), time.time_ns())
+        return svid
+
+    def identity_rows(self) -> list[dict[str, Any]]:
+        rows = []
+        for client, (_, svid, _, delivered) in sorted(self._svids.items()):
+            namespace, _, pod = client.partition("/")
+            rows.append(
+                {
+                    "namespace": namespace,
+                    "pod": pod,
+                    "service_account": svid.spiffe_id.service_account,
+                    "spiffe_id": str(svid.spiffe_id),
+                    "serial": svid.serial,
+                    "not_before": svid.not_before.isoformat(),
+                    "not_after": svid.not_after.isoformat(),
+                    "issued_at_ns": delivered,
+                    "acked": self._desk.row(client).acked_at_ns >= delivered,
+                }
+            )
+        return rows

@@ -1,0 +1,221 @@
+"""The gRPC shell: AggregatedDiscoveryService (both variants) and the door for access logs, on one Unix socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import grpc
+from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from meshlab.errors import MeshlabError
+from meshlab.model.snapshot import Resource, Snapshot
+from meshlab.xds.conversation import Answer, Conversation, Request, Response
+
+_ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+_ALS = "envoy.service.accesslog.v3.AccessLogService"
+
+
+class Desk(Protocol):
+    """What the server asks of its owner."""
+
+    def admit(self, token: str, node_id: str) -> str:
+        """The client's name (`namespace/pod`). MeshlabError refuses it."""
+        ...
+
+    def opened(self, client: str) -> None: ...
+    def closed(self, client: str) -> None: ...
+    def pushed(self, client: str, response: Response) -> None: ...
+    def answered(self, client: str, answer: Answer, *, settled: bool) -> None: ...
+    def logged(self, client: str, payload: bytes) -> None: ...
+
+
+class _Stream:
+    def __init__(self, delta: bool) -> None:
+        self.conversation = Conversation(delta=delta)
+        self.wake = asyncio.Event()
+
+
+class AdsServer:
+    """Serves each admitted client its own snapshot. `offer` replaces a snapshot; the newest one wins."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._snapshots: dict[str, Snapshot] = {}
+        self._streams: dict[str, set[_Stream]] = {}
+        self._server: grpc.aio.Server | None = None
+
+    def offer(self, client: str, snapshot: Snapshot) -> None:
+        self._snapshots[client] = snapshot
+        for stream in self._streams.get(client, ()):
+            stream.conversation.offer(snapshot)
+            stream.wake.set()
+
+    def snapshot(self, client: str) -> Snapshot | None:
+        """What the client is offered now."""
+        return self._snapshots.get(client)
+
+    def settled(self, client: str) -> bool:
+        """Has the client acknowledged all that it is offered?"""
+        streams = self._streams.get(client, set())
+        return bool(streams) and all(stream.conversation.settled for stream in streams)
+
+    def forget(self, client: str) -> None:
+        self._snapshots.pop(client, None)
+
+    @property
+    def connected(self) -> set[str]:
+        return {client for client, streams in self._streams.items() if streams}
+
+    async def start(self, socket: Path, group: int) -> None:
+        """Listen on a Unix socket that root and the proxies' group may use."""
+        options = [("grpc.max_receive_message_length", 64 << 20), ("grpc.max_send_message_length", 64 << 20)]
+        self._server = grpc.aio.server(options=options)
+        raw = {"request_deserializer": None, "response_serializer": bytes}
+        ads = {
+            "StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(
+                self._sotw,
+                request_deserializer=discovery_pb2.DiscoveryRequest.FromString,
+                response_serializer=discovery_pb2.DiscoveryResponse.SerializeToString,
+            ),
+            "DeltaAggregatedResources": grpc.stream_stream_rpc_method_handler(
+                self._delta,
+                request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString,
+                response_serializer=discovery_pb2.DeltaDiscoveryResponse.SerializeToString,
+            ),
+        }
+        als = {"StreamAccessLogs": grpc.stream_unary_rpc_method_handler(self._logs, **raw)}
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(_ADS, ads), grpc.method_handlers_generic_handler(_ALS, als))
+        )
+        socket.unlink(missing_ok=True)
+        self._server.add_insecure_port(f"unix:{socket}")
+        await self._server.start()
+        os.chown(socket, 0, group)
+        socket.chmod(0o660)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            await self._server.stop(0.2)
+
+    # ADS
+
+    async def _sotw(self, requests: Any, context: Any) -> AsyncIterator[Any]:
+        async for response in self._converse(requests, context, _sotw_request, _sotw_response, delta=False):
+            yield response
+
+    async def _delta(self, requests: Any, context: Any) -> AsyncIterator[Any]:
+        async for response in self._converse(requests, context, _delta_request, _delta_response, delta=True):
+            yield response
+
+    async def _admit(self, context: Any, node_id: str) -> str:
+        metadata = dict(context.invocation_metadata() or ())
+        try:
+            return self._desk.admit(str(metadata.get("authorization", "")).removeprefix("Bearer "), node_id)
+        except MeshlabError as error:
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            raise
+
+    async def _converse(
+        self,
+        requests: Any,
+        context: Any,
+        read: Callable[[Any], Request],
+        write: Callable[[Response], Any],
+        *,
+        delta: bool,
+    ) -> AsyncIterator[Any]:
+        first = await anext(aiter(requests), None)
+        if first is None:
+            return
+        client = await self._admit(context, first.node.id)
+        stream = _Stream(delta)
+        if client in self._snapshots:
+            stream.conversation.offer(self._snapshots[client])
+        self._streams.setdefault(client, set()).add(stream)
+        self._desk.opened(client)
+        reader = asyncio.ensure_future(self._read(client, stream, requests, first, read))
+        try:
+            while not reader.done():
+                for response in stream.conversation.responses():
+                    self._desk.pushed(client, response)
+                    yield write(response)
+                await stream.wake.wait()
+                stream.wake.clear()
+        finally:
+            reader.cancel()
+            self._streams[client].discard(stream)
+            if not self._streams[client]:
+                self._desk.closed(client)
+
+    async def _read(
+        self, client: str, stream: _Stream, requests: Any, first: Any, read: Callable[[Any], Request]
+    ) -> None:
+        try:
+            self._receive(client, stream, read(first))
+            async for request in requests:
+                self._receive(client, stream, read(request))
+        finally:
+            stream.wake.set()
+
+    def _receive(self, client: str, stream: _Stream, request: Request) -> None:
+        answer = stream.conversation.receive(request)
+        if answer is not None:
+            self._desk.answered(client, answer, settled=stream.conversation.settled)
+        stream.wake.set()
+
+    # access logs
+
+    async def _logs(self, batches: Any, context: Any) -> bytes:
+        """Batches are kept as they came: nothing is parsed here."""
+        client = await self._admit(context, "")
+        async for payload in batches:
+            self._desk.logged(client, payload)
+        return b""
+
+
+def _any(resource: Resource) -> AnyMessage:
+    return AnyMessage.FromString(resource.body)
+
+
+def _sotw_request(message: Any) -> Request:
+    return Request(
+        message.type_url, message.response_nonce, message.error_detail.message, tuple(message.resource_names)
+    )
+
+
+def _sotw_response(response: Response) -> Any:
+    return discovery_pb2.DiscoveryResponse(
+        version_info=response.version,
+        type_url=response.type_url,
+        nonce=response.nonce,
+        resources=[_any(resource) for resource in response.resources],
+    )
+
+
+def _delta_request(message: Any) -> Request:
+    return Request(
+        message.type_url,
+        message.response_nonce,
+        message.error_detail.message,
+        tuple(message.resource_names_subscribe),
+        tuple(message.resource_names_unsubscribe),
+        dict(message.initial_resource_versions),
+    )
+
+
+def _delta_response(response: Response) -> Any:
+    return discovery_pb2.DeltaDiscoveryResponse(
+        system_version_info=response.version,
+        type_url=response.type_url,
+        nonce=response.nonce,
+        resources=[
+            discovery_pb2.Resource(name=resource.name, version=resource.version, resource=_any(resource))
+            for resource in response.resources
+        ],
+        removed_resources=list(response.removed),
+    )
