@@ -67,7 +67,7 @@ async def main(name: str) -> None:
     layout.identity.mkdir(exist_ok=True, mode=0o700)
     keeper = asyncio.create_task(keep_control_plane(layout))
     tokens = TokenKey.load_or_create(layout.identity / "token.key")
-    hooks = Hooks(SidecarPlane(layout.ads_socket, tokens.mint_for, settings.trust_domain))
+    hooks = Hooks(SidecarPlane(layout.ads_socket, tokens.mint_for))
     ledger = Ledger(layout.ledger)
     network = Network(name, ledger, settings.nodes)
     cluster = Cluster(

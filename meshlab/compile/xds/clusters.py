@@ -1,0 +1,112 @@
+"""CDS: one cluster per Service port (and protocol variant), per directly called identity, and for the pod itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from envoy.config.cluster.v3 import circuit_breaker_pb2 as breaker
+from envoy.config.cluster.v3 import cluster_pb2 as cluster
+from envoy.config.cluster.v3 import outlier_detection_pb2 as outlier
+from envoy.config.core.v3 import base_pb2 as core
+from envoy.config.core.v3 import protocol_pb2 as protocol
+from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
+from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as http
+from google.protobuf.struct_pb2 import Struct
+
+from meshlab.compile.xds import tls
+from meshlab.compile.xds.pack import any_of, seconds, u32
+from meshlab.compile.xds.plan import Target
+from meshlab.model.world import World
+
+PASSTHROUGH = "passthrough"
+_ALPN = {"h1": tls.ALPN_H1, "h2": tls.ALPN_H2, "tcp": tls.ALPN_TCP}
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_MANY = 1 << 20
+
+
+def for_target(world: World, target: Target, variant: str) -> cluster.Cluster:
+    """Least request (P2C), outlier detection, mesh TLS where the endpoint takes it."""
+    ids = sorted({str(world.identity(pod)) for pod in world.selected(target.service)})
+    made = _base(target.cluster(variant), variant)
+    made.type = cluster.Cluster.EDS
+    made.eds_cluster_config.CopyFrom(
+        cluster.Cluster.EdsClusterConfig(eds_config=tls.ads(), service_name=target.endpoints)
+    )
+    made.lb_policy = cluster.Cluster.LEAST_REQUEST
+    made.outlier_detection.CopyFrom(_outlier())
+    made.ignore_health_on_host_removal = True
+    _secure(made, variant, ids)
+    return made
+
+
+def for_identity(name: str, variant: str, spiffe_id: str) -> cluster.Cluster:
+    """Pods called by their own address: mesh TLS to exactly that identity."""
+    made = _base(name, variant)
+    made.type = cluster.Cluster.ORIGINAL_DST
+    made.lb_policy = cluster.Cluster.CLUSTER_PROVIDED
+    made.transport_socket.CopyFrom(tls.upstream(_ALPN[variant], [spiffe_id]))
+    return made
+
+
+def original_dst(name: str) -> cluster.Cluster:
+    """Wherever the connection was going, as plaintext, speaking what the client speaks."""
+    made = _base(name, "same")
+    made.type = cluster.Cluster.ORIGINAL_DST
+    made.lb_policy = cluster.Cluster.CLUSTER_PROVIDED
+    return made
+
+
+def _base(name: str, variant: str) -> cluster.Cluster:
+    made = cluster.Cluster(name=name, connect_timeout=seconds(2.0))
+    made.circuit_breakers.CopyFrom(
+        breaker.CircuitBreakers(
+            thresholds=[
+                breaker.CircuitBreakers.Thresholds(
+                    max_connections=u32(_MANY),
+                    max_pending_requests=u32(_MANY),
+                    max_requests=u32(_MANY),
+                    max_retries=u32(1024),
+                )
+            ]
+        )
+    )
+    options = http.HttpProtocolOptions()
+    if variant == "h1":
+        options.explicit_http_config.http_protocol_options.CopyFrom(protocol.Http1ProtocolOptions())
+    elif variant == "h2":
+        options.explicit_http_config.http2_protocol_options.CopyFrom(protocol.Http2ProtocolOptions())
+    else:
+        options.use_downstream_protocol_config.http_protocol_options.CopyFrom(protocol.Http1ProtocolOptions())
+        options.use_downstream_protocol_config.http2_protocol_options.CopyFrom(protocol.Http2ProtocolOptions())
+    if variant != "tcp":
+        made.typed_extension_protocol_options[_OPTIONS].CopyFrom(any_of(options))
+    return made
+
+
+def _outlier() -> outlier.OutlierDetection:
+    """Five errors of the 5xx kind in a row take a backend out for ten seconds, and longer each time; of two, one."""
+    return outlier.OutlierDetection(
+        consecutive_5xx=u32(5),
+        interval=seconds(1.0),
+        base_ejection_time=seconds(10.0),
+        max_ejection_percent=u32(50),
+        enforcing_success_rate=u32(0),
+        enforcing_failure_percentage=u32(0),
+    )
+
+
+def _secure(made: cluster.Cluster, variant: str, ids: Sequence[str]) -> None:
+    raw = core.TransportSocket(
+        name="envoy.transport_sockets.raw_buffer", typed_config=any_of(raw_buffer_pb2.RawBuffer())
+    )
+    if ids:
+        match = Struct()
+        match["tls"] = "meshlab"
+        made.transport_socket_matches.append(
+            cluster.Cluster.TransportSocketMatch(
+                name="mesh", match=match, transport_socket=tls.upstream(_ALPN[variant], ids)
+            )
+        )
+    made.transport_socket_matches.append(
+        cluster.Cluster.TransportSocketMatch(name="plain", match=Struct(), transport_socket=raw)
+    )

@@ -1,0 +1,32 @@
+"""EDS: the ready pods behind each Service port, each marked with whether it takes mesh TLS."""
+
+from __future__ import annotations
+
+from envoy.config.core.v3 import address_pb2 as address
+from envoy.config.core.v3 import base_pb2 as core
+from envoy.config.endpoint.v3 import endpoint_components_pb2 as components
+from envoy.config.endpoint.v3 import endpoint_pb2 as endpoint_proto
+
+from meshlab.compile.xds.plan import Target, takes_mtls
+from meshlab.model.world import World, target_port
+
+
+def socket(ip: str, port: int) -> address.Address:
+    return address.Address(socket_address=address.SocketAddress(address=ip, port_value=port))
+
+
+def assignment(world: World, target: Target) -> endpoint_proto.ClusterLoadAssignment:
+    found = []
+    for pod in world.selected(target.service):
+        port = target_port(target.port, pod)
+        if not pod.ready or port is None:
+            continue
+        host = components.LbEndpoint(endpoint=components.Endpoint(address=socket(pod.ip, port)))
+        host.load_balancing_weight.value = 1
+        if takes_mtls(world, pod, port):
+            match = core.Metadata()
+            match.filter_metadata["envoy.transport_socket_match"]["tls"] = "meshlab"
+            host.metadata.CopyFrom(match)
+        found.append(host)
+    groups = [components.LocalityLbEndpoints(lb_endpoints=found)] if found else []
+    return endpoint_proto.ClusterLoadAssignment(cluster_name=target.endpoints, endpoints=groups)

@@ -1,0 +1,121 @@
+"""Network filters: the HTTP connection manager, TCP proxy, RBAC, and the access log that every flow leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from envoy.config.accesslog.v3 import accesslog_pb2 as accesslog
+from envoy.config.core.v3 import grpc_service_pb2 as grpc_service
+from envoy.config.listener.v3 import listener_components_pb2 as lc
+from envoy.config.rbac.v3 import rbac_pb2 as rbac
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as als
+from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac
+from envoy.extensions.filters.http.router.v3 import router_pb2
+from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
+from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
+from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp
+from envoy.type.tracing.v3 import custom_tag_pb2 as tag
+
+from meshlab.compile.xds import tls
+from meshlab.compile.xds.pack import any_of, seconds, u32
+from meshlab.compile.xds.rbac import compile_rules
+from meshlab.model.policies import Action
+from meshlab.model.world import Endpoint, World
+
+ADS_CLUSTER = "ads"
+_TAGS = {
+    "upstream_san": "%UPSTREAM_PEER_URI_SAN%",
+    "upstream_tls": "%UPSTREAM_TLS_VERSION%",
+    "peer_san": "%DOWNSTREAM_PEER_URI_SAN%",
+    "details": "%RESPONSE_CODE_DETAILS%",
+    "closed": "%CONNECTION_TERMINATION_DETAILS%",
+}
+
+
+def _log(direction: str, kind: str) -> accesslog.AccessLog:
+    common = als.CommonGrpcAccessLogConfig(
+        log_name=f"{direction}-{kind}",
+        transport_api_version=tls.ads().resource_api_version,
+        grpc_service=grpc_service.GrpcService(
+            envoy_grpc=grpc_service.GrpcService.EnvoyGrpc(cluster_name=ADS_CLUSTER)
+        ),
+        buffer_flush_interval=seconds(0.5),
+        buffer_size_bytes=u32(64 << 10),
+        custom_tags=[tag.CustomTag(tag=name, value=value) for name, value in _TAGS.items()],
+    )
+    if kind == "http":
+        config = als.HttpGrpcAccessLogConfig(
+            common_config=common, additional_request_headers_to_log=["traceparent", "content-type"],
+            additional_response_headers_to_log=["grpc-status"], additional_response_trailers_to_log=["grpc-status"],
+        )  # fmt: skip
+        return accesslog.AccessLog(name="envoy.access_loggers.http_grpc", typed_config=any_of(config))
+    return accesslog.AccessLog(
+        name="envoy.access_loggers.tcp_grpc", typed_config=any_of(als.TcpGrpcAccessLogConfig(common_config=common))
+    )
+
+
+def manager(
+    direction: str,
+    *,
+    rds: str = "",
+    routes: route_pb2.RouteConfiguration | None = None,
+    guards: Sequence[hcm.HttpFilter] = (),
+) -> lc.Filter:
+    """The HTTP connection manager; paths are normalised once, before anything matches on them."""
+    made = hcm.HttpConnectionManager(
+        stat_prefix=direction,
+        codec_type=hcm.HttpConnectionManager.AUTO,
+        access_log=[_log(direction, "http")],
+        http_filters=[
+            *guards,
+            hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router())),
+        ],
+        upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
+        merge_slashes=True,
+        path_with_escaped_slashes_action=hcm.HttpConnectionManager.UNESCAPE_AND_FORWARD,
+        server_header_transformation=hcm.HttpConnectionManager.PASS_THROUGH,
+        forward_client_cert_details=hcm.HttpConnectionManager.SANITIZE,
+        stream_idle_timeout=seconds(300),
+    )
+    made.normalize_path.value = True
+    made.use_remote_address.value = direction == "outbound"
+    made.skip_xff_append = direction == "outbound"
+    made.generate_request_id.value = False
+    made.common_http_protocol_options.idle_timeout.CopyFrom(seconds(3600))
+    if rds:
+        made.rds.route_config_name = rds
+        made.rds.config_source.CopyFrom(tls.ads())
+    elif routes is not None:
+        made.route_config.CopyFrom(routes)
+    return lc.Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(made))
+
+
+def tcp_proxy(direction: str, cluster: str) -> lc.Filter:
+    made = tcp.TcpProxy(stat_prefix=f"{direction}_tcp", cluster=cluster, access_log=[_log(direction, "tcp")])
+    made.idle_timeout.CopyFrom(seconds(3600))
+    return lc.Filter(name="envoy.filters.network.tcp_proxy", typed_config=any_of(made))
+
+
+def http_guards(world: World, endpoint: Endpoint) -> list[hcm.HttpFilter]:
+    """DENY, then ALLOW."""
+    found = []
+    for action in (Action.DENY, Action.ALLOW):
+        rules = compile_rules(world, endpoint, action, http=True)
+        if rules is not None:
+            shadow = rbac.RBAC(action=rules.action, policies=rules.policies) if action is Action.ALLOW else None
+            config = http_rbac.RBAC(rules=rules, shadow_rules=shadow)
+            name = f"envoy.filters.http.rbac.{action.lower()}"
+            found.append(hcm.HttpFilter(name=name, typed_config=any_of(config)))
+    return found
+
+
+def tcp_guards(world: World, endpoint: Endpoint) -> list[lc.Filter]:
+    """DENY, then ALLOW, for a connection."""
+    found = []
+    for action in (Action.DENY, Action.ALLOW):
+        rules = compile_rules(world, endpoint, action, http=False)
+        if rules is not None:
+            config = network_rbac.RBAC(rules=rules, stat_prefix=f"{action.lower()}_")
+            found.append(lc.Filter(name=f"envoy.filters.network.rbac.{action.lower()}", typed_config=any_of(config)))
+    return found

@@ -1,0 +1,206 @@
+"""LDS: what leaves the pod (15001 and one listener per ClusterIP port), what enters it (15006), health and statistics."""
+
+from __future__ import annotations
+
+from envoy.config.cluster.v3 import cluster_pb2 as cluster
+from envoy.config.listener.v3 import listener_components_pb2 as lc
+from envoy.config.listener.v3 import listener_pb2 as listener
+from envoy.config.route.v3 import route_components_pb2 as rc
+from envoy.config.route.v3 import route_pb2
+from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
+from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+
+from meshlab.compile.xds import clusters, filters, routes, tls
+from meshlab.compile.xds.endpoints import socket
+from meshlab.compile.xds.pack import any_of, seconds
+from meshlab.compile.xds.plan import HTTP, Target, container_protocols, mtls_mode, takes_mtls
+from meshlab.model.policies import MtlsMode
+from meshlab.model.services import Protocol
+from meshlab.model.workloads import Mode
+from meshlab.model.world import Endpoint, World
+
+OUTBOUND_PORT, INBOUND_PORT, ADMIN_PORT, HEALTH_PORT, STATS_PORT = 15001, 15006, 15000, 15021, 15090
+DETECT_S = 0.2
+_H1, _H2C = ["http/1.0", "http/1.1"], ["h2c"]
+_ORIGINAL = lc.ListenerFilter(
+    name="envoy.filters.listener.original_dst", typed_config=any_of(original_dst_pb2.OriginalDst())
+)
+_TLS = lc.ListenerFilter(
+    name="envoy.filters.listener.tls_inspector", typed_config=any_of(tls_inspector_pb2.TlsInspector())
+)
+_HTTP = lc.ListenerFilter(
+    name="envoy.filters.listener.http_inspector", typed_config=any_of(http_inspector_pb2.HttpInspector())
+)
+
+
+def _listener(name: str, ip: str, port: int, inspectors: list[lc.ListenerFilter]) -> listener.Listener:
+    made = listener.Listener(name=name, address=socket(ip, port), listener_filters=inspectors)
+    if inspectors:
+        made.listener_filters_timeout.CopyFrom(seconds(DETECT_S))
+        made.continue_on_listener_filters_timeout = True
+    return made
+
+
+# out
+
+
+def outbound(world: World) -> tuple[listener.Listener, list[cluster.Cluster]]:
+    """The listener that every connection out of the pod enters: it hands over to the listener of the address, or
+    passes on as it was. Meshed pods called by their own address are told by identity."""
+    made = _listener("outbound", "127.0.0.1", OUTBOUND_PORT, [_ORIGINAL])
+    made.use_original_dst.value = True
+    made.traffic_direction = 2
+    direct, found = _direct(world)
+    made.filter_chains.extend(direct)
+    made.default_filter_chain.CopyFrom(
+        lc.FilterChain(name="passthrough", filters=[filters.tcp_proxy("outbound", clusters.PASSTHROUGH)])
+    )
+    return made, found
+
+
+def _direct(world: World) -> tuple[list[lc.FilterChain], list[cluster.Cluster]]:
+    """One chain and one cluster per (identity, port, variant) of meshed pods."""
+    groups: dict[tuple[str, str, int, str], list[str]] = {}
+    for pod in world.endpoints:
+        if pod.mode is Mode.NONE or not pod.ip or pod.terminating:
+            continue
+        declared = container_protocols(world, pod)
+        for port, protocol in [*declared.items(), (0, Protocol.TCP)]:
+            if takes_mtls(world, pod, port):
+                variant = {Protocol.HTTP: "h1", Protocol.HTTP2: "h2", Protocol.GRPC: "h2"}.get(protocol, "tcp")
+                groups.setdefault((pod.pod.namespace, pod.service_account, port, variant), []).append(pod.ip)
+    chains, found = [], []
+    for (namespace, account, port, variant), ips in sorted(groups.items()):
+        name = f"outbound|{port}|pod|{namespace}.{account}|{variant}"
+        found.append(clusters.for_identity(name, variant, f"spiffe://{world.trust_domain}/ns/{namespace}/sa/{account}"))
+        match = lc.FilterChainMatch()
+        for ip in sorted(ips):
+            match.prefix_ranges.add(address_prefix=ip).prefix_len.value = 32
+        if port:
+            match.destination_port.value = port
+        inner = (
+            filters.manager("outbound", routes=_to(name))
+            if variant in ("h1", "h2")
+            else filters.tcp_proxy("outbound", name)
+        )
+        chains.append(lc.FilterChain(name=name, filter_chain_match=match, filters=[inner]))
+    return chains, found
+
+
+def _to(name: str) -> route_pb2.RouteConfiguration:
+    action = rc.RouteAction(cluster=name)
+    action.timeout.CopyFrom(seconds(0))
+    host = rc.VirtualHost(
+        name="any", domains=["*"], routes=[rc.Route(name="default", match=rc.RouteMatch(prefix="/"), route=action)]
+    )
+    made = route_pb2.RouteConfiguration(name=name, virtual_hosts=[host])
+    made.validate_clusters.value = False
+    return made
+
+
+def for_target(world: World, target: Target) -> listener.Listener | None:
+    """The listener of one ClusterIP port; None for a headless Service."""
+    address = world.cluster_ips.get((target.service.namespace, target.service.name))
+    if address is None:
+        return None
+    auto = target.protocol is Protocol.AUTO
+    made = _listener(f"outbound_{address}_{target.port.port}", address, target.port.port, [_HTTP] if auto else [])
+    made.bind_to_port.value = False
+    made.traffic_direction = 2
+    for variant in target.variants:
+        http = variant in ("h1", "h2")
+        inner = (
+            filters.manager("outbound", rds=routes.name_of(target, variant))
+            if http
+            else filters.tcp_proxy("outbound", target.cluster(variant))
+        )
+        match = lc.FilterChainMatch()
+        if auto and http:
+            match.application_protocols.extend(_H1 if variant == "h1" else _H2C)
+        made.filter_chains.append(lc.FilterChain(name=variant, filter_chain_match=match, filters=[inner]))
+    return made
+
+
+# in
+
+
+def inbound(world: World, endpoint: Endpoint) -> listener.Listener:
+    """What enters the pod: mesh TLS is told by its ALPN; plaintext and the application's own TLS pass only where the
+    mode is not STRICT."""
+    made = _listener("inbound", "0.0.0.0", INBOUND_PORT, [_ORIGINAL, _TLS, _HTTP])
+    made.traffic_direction = 1
+    declared = container_protocols(world, endpoint)
+    for port, protocol in [*sorted(declared.items()), (0, Protocol.AUTO)]:
+        made.filter_chains.extend(_inbound_chains(world, endpoint, port, protocol))
+    return made
+
+
+def _inbound_chains(world: World, endpoint: Endpoint, port: int, protocol: Protocol) -> list[lc.FilterChain]:
+    guards = filters.http_guards(world, endpoint)
+    name = f"inbound|{port}||"
+
+    def http() -> list[lc.Filter]:
+        return [filters.manager("inbound", routes=_to(name), guards=guards)]
+
+    def raw() -> list[lc.Filter]:
+        return [*filters.tcp_guards(world, endpoint), filters.tcp_proxy("inbound", name)]
+
+    def chain(kind: str, inner: list[lc.Filter], transport: str, protocols: list[str]) -> lc.FilterChain:
+        match = lc.FilterChainMatch(transport_protocol=transport, application_protocols=protocols)
+        if port:
+            match.destination_port.value = port
+        found = lc.FilterChain(name=f"{port}-{kind}", filter_chain_match=match, filters=inner)
+        if kind.startswith("mesh"):
+            found.transport_socket.CopyFrom(tls.downstream(protocols[0], world.trust_domain))
+        return found
+
+    mode = mtls_mode(world, endpoint, port)
+    found = []
+    if mode is not MtlsMode.DISABLE:
+        found.append(chain("mesh-h1", http(), "tls", [tls.ALPN_H1]))
+        found.append(chain("mesh-h2", http(), "tls", [tls.ALPN_H2]))
+        # Policies for a port that speaks HTTP hold for HTTP: raw bytes into it would pass them by.
+        if protocol not in HTTP:
+            found.append(chain("mesh-tcp", raw(), "tls", [tls.ALPN_TCP]))
+    if mode is not MtlsMode.STRICT:
+        if protocol in HTTP:
+            found.append(chain("plain", http(), "raw_buffer", []))
+        else:
+            if protocol is Protocol.AUTO:
+                found.append(chain("plain-http", http(), "raw_buffer", [*_H1, *_H2C]))
+            found.append(chain("plain-tcp", raw(), "raw_buffer", []))
+        found.append(chain("own-tls", raw(), "tls", []))
+    return found
+
+
+# the proxy's own
+
+
+def health() -> listener.Listener:
+    """15021: 200 once the proxy has its configuration (it comes with it)."""
+    answer = rc.Route(name="ready", match=rc.RouteMatch(path="/healthz/ready"))
+    answer.direct_response.status = 200
+    return _own("health", HEALTH_PORT, answer)
+
+
+def stats() -> listener.Listener:
+    """15090: Prometheus text."""
+    action = rc.RouteAction(cluster="admin")
+    return _own("stats", STATS_PORT, rc.Route(match=rc.RouteMatch(path="/stats/prometheus"), route=action))
+
+
+def _own(name: str, port: int, route: rc.Route) -> listener.Listener:
+    from envoy.extensions.filters.http.router.v3 import router_pb2
+    from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
+
+    host = rc.VirtualHost(name=name, domains=["*"], routes=[route])
+    manager = hcm.HttpConnectionManager(
+        stat_prefix=name,
+        route_config=route_pb2.RouteConfiguration(name=name, virtual_hosts=[host]),
+        http_filters=[hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router()))],
+    )
+    inner = lc.Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(manager))
+    made = _listener(name, "0.0.0.0", port, [])
+    made.filter_chains.append(lc.FilterChain(filters=[inner]))
+    return made

@@ -1,0 +1,206 @@
+"""AuthorizationPolicies to Envoy's RBAC, with Istio's meaning: DENY first, then ALLOW if any selects the workload."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from envoy.config.core.v3 import address_pb2 as address
+from envoy.config.rbac.v3 import rbac_pb2 as rbac
+from envoy.config.route.v3 import route_components_pb2 as rc
+from envoy.type.matcher.v3 import path_pb2, string_pb2
+from envoy.type.matcher.v3 import regex_pb2 as regex
+
+from meshlab.model.ids import ROOT_NAMESPACE
+from meshlab.model.policies import Action, AuthorizationPolicy, Condition, Operation, Rule, Source
+from meshlab.model.world import Endpoint, World
+
+
+def policies_for(world: World, endpoint: Endpoint) -> list[AuthorizationPolicy]:
+    """The policies that select a workload: its own namespace's and the root namespace's."""
+    return [
+        policy
+        for policy in world.mesh.all(AuthorizationPolicy)
+        if policy.namespace in (endpoint.pod.namespace, ROOT_NAMESPACE)
+        and policy.selector.items() <= endpoint.labels.items()
+    ]
+
+
+def compile_rules(world: World, endpoint: Endpoint, action: Action, *, http: bool) -> rbac.RBAC | None:
+    """The rules of one action; None where no policy of that action selects the workload.
+
+    On TCP a rule of an ALLOW policy that asks for layer-7 attributes never matches; that of a DENY policy matches on
+    the rest (Istio).
+    """
+    chosen = [policy for policy in policies_for(world, endpoint) if policy.action is action]
+    if not chosen:
+        return None
+    made = rbac.RBAC(action=rbac.RBAC.ALLOW if action is Action.ALLOW else rbac.RBAC.DENY)
+    for policy in chosen:
+        for index, rule in enumerate(policy.rules):
+            if not http and action is Action.ALLOW and _layer7(rule):
+                continue
+            name = f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{index}]"
+            made.policies[name].CopyFrom(_policy(world, rule, http=http))
+    return made
+
+
+def _layer7(rule: Rule) -> bool:
+    return any(operation.layer7 for operation in rule.operations) or any(
+        condition.key.startswith("request.") for condition in rule.conditions
+    )
+
+
+def _policy(world: World, rule: Rule, *, http: bool) -> rbac.Policy:
+    operations = [_and_permission(list(_operation(one, http=http))) for one in rule.operations]
+    sources = [_and_principal(list(_source(world, one))) for one in rule.sources]
+    permissions = [_or_permission(operations)] if operations else []
+    principals = [_or_principal(sources)] if sources else []
+    for condition in rule.conditions:
+        if condition.key.startswith("request.") and not http:
+            continue
+        if condition.key.startswith(("destination.", "connection.")):
+            permissions.append(_condition_permission(condition))
+        else:
+            principals.append(_condition_principal(world, condition))
+    return rbac.Policy(permissions=[_and_permission(permissions)], principals=[_and_principal(principals)])
+
+
+def _and_permission(found: list[rbac.Permission]) -> rbac.Permission:
+    return rbac.Permission(and_rules=rbac.Permission.Set(rules=found)) if found else rbac.Permission(any=True)
+
+
+def _or_permission(found: list[rbac.Permission]) -> rbac.Permission:
+    return rbac.Permission(or_rules=rbac.Permission.Set(rules=found))
+
+
+def _and_principal(found: list[rbac.Principal]) -> rbac.Principal:
+    return rbac.Principal(and_ids=rbac.Principal.Set(ids=found)) if found else rbac.Principal(any=True)
+
+
+def _or_principal(found: list[rbac.Principal]) -> rbac.Principal:
+    return rbac.Principal(or_ids=rbac.Principal.Set(ids=found))
+
+
+def _text(value: str, *, prefix: str = "") -> string_pb2.StringMatcher:
+    """Exact, `prefix*`, `*suffix` or `*` (present)."""
+    if value == "*":
+        return string_pb2.StringMatcher(safe_regex=regex.RegexMatcher(regex=".+"))
+    if value.startswith("*"):
+        return string_pb2.StringMatcher(suffix=value[1:])
+    if value.endswith("*"):
+        return string_pb2.StringMatcher(prefix=prefix + value[:-1])
+    return string_pb2.StringMatcher(exact=prefix + value)
+
+
+def _source(world: World, source: Source) -> Iterable[rbac.Principal]:
+    fields = (
+        (source.principals, source.not_principals, _principal),
+        (source.namespaces, source.not_namespaces, _namespace),
+        (source.service_accounts, source.not_service_accounts, lambda value: _service_account(world, value)),
+        (source.ip_blocks, source.not_ip_blocks, _source_ip),
+    )
+    for values, not_values, one in fields:
+        if values:
+            yield _or_principal([one(value) for value in values])
+        if not_values:
+            yield rbac.Principal(not_id=_or_principal([one(value) for value in not_values]))
+
+
+def _authenticated(matcher: string_pb2.StringMatcher) -> rbac.Principal:
+    return rbac.Principal(authenticated=rbac.Principal.Authenticated(principal_name=matcher))
+
+
+def _principal(value: str) -> rbac.Principal:
+    return _authenticated(_text(value, prefix="spiffe://"))
+
+
+def _namespace(value: str) -> rbac.Principal:
+    parts = [_escape(part) for part in value.split("*")]
+    pattern = f"spiffe://[^/]+/ns/{'[^/]*'.join(parts)}/sa/.+"
+    return _authenticated(string_pb2.StringMatcher(safe_regex=regex.RegexMatcher(regex=pattern)))
+
+
+def _service_account(world: World, value: str) -> rbac.Principal:
+    namespace, _, name = value.rpartition("/")
+    where = _escape(namespace) if namespace else "[^/]+"
+    pattern = f"spiffe://{_escape(world.trust_domain)}/ns/{where}/sa/{_escape(name)}"
+    return _authenticated(string_pb2.StringMatcher(safe_regex=regex.RegexMatcher(regex=pattern)))
+
+
+def _escape(text: str) -> str:
+    import re
+
+    return re.escape(text).replace(r"\-", "-")
+
+
+def _cidr(value: str) -> address.CidrRange:
+    network = ipaddress.ip_network(value, strict=False)
+    made = address.CidrRange(address_prefix=str(network.network_address))
+    made.prefix_len.value = network.prefixlen
+    return made
+
+
+def _source_ip(value: str) -> rbac.Principal:
+    return rbac.Principal(direct_remote_ip=_cidr(value))
+
+
+def _operation(operation: Operation, *, http: bool) -> Iterable[rbac.Permission]:
+    fields = [(operation.ports, operation.not_ports, _port)]
+    if http:
+        fields += [
+            (operation.hosts, operation.not_hosts, lambda value: _header(":authority", value, ignore_case=True)),
+            (operation.methods, operation.not_methods, lambda value: _header(":method", value)),
+            (operation.paths, operation.not_paths, _path),
+        ]
+    for values, not_values, one in fields:
+        if values:
+            yield _or_permission([one(value) for value in values])
+        if not_values:
+            yield rbac.Permission(not_rule=_or_permission([one(value) for value in not_values]))
+
+
+def _port(value: str) -> rbac.Permission:
+    return rbac.Permission(destination_port=int(value))
+
+
+def _header(name: str, value: str, *, ignore_case: bool = False) -> rbac.Permission:
+    matcher = _text(value)
+    if ignore_case and not matcher.HasField("safe_regex"):
+        matcher.ignore_case = True
+    return rbac.Permission(header=rc.HeaderMatcher(name=name, string_match=matcher))
+
+
+def _path(value: str) -> rbac.Permission:
+    return rbac.Permission(url_path=path_pb2.PathMatcher(path=_text(value)))
+
+
+def _condition_permission(condition: Condition) -> rbac.Permission:
+    one = {
+        "destination.ip": lambda value: rbac.Permission(destination_ip=_cidr(value)),
+        "destination.port": _port,
+        "connection.sni": lambda value: rbac.Permission(requested_server_name=_text(value)),
+    }[condition.key]
+    found = [_or_permission([one(value) for value in condition.values])] if condition.values else []
+    if condition.not_values:
+        found.append(rbac.Permission(not_rule=_or_permission([one(value) for value in condition.not_values])))
+    return _and_permission(found)
+
+
+def _condition_principal(world: World, condition: Condition) -> rbac.Principal:
+    def one(value: str) -> rbac.Principal:
+        if condition.key == "source.ip":
+            return _source_ip(value)
+        if condition.key == "source.namespace":
+            return _namespace(value)
+        if condition.key == "source.principal":
+            return _principal(value)
+        if condition.key == "source.serviceAccount":
+            return _service_account(world, value)
+        name = condition.key.removeprefix("request.headers[").removesuffix("]")
+        return rbac.Principal(header=rc.HeaderMatcher(name=name, string_match=_text(value)))
+
+    found = [_or_principal([one(value) for value in condition.values])] if condition.values else []
+    if condition.not_values:
+        found.append(rbac.Principal(not_id=_or_principal([one(value) for value in condition.not_values])))
+    return _and_principal(found)

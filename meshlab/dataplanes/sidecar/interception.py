@@ -1,0 +1,39 @@
+"""The nftables rules of a pod with a sidecar: every TCP connection in or out goes through Envoy, IPv6 nowhere. Pure."""
+
+from __future__ import annotations
+
+from meshlab.runtimes.base import PROXY_UID
+
+_OWN_PORTS = "15001, 15006, 15008, 15021, 15090"
+_RULES = f"""
+table ip meshlab {{
+ chain out {{
+  type nat hook output priority -100;
+  meta skuid {PROXY_UID} return
+  oifname "lo" return
+  ip daddr 127.0.0.0/8 return
+  meta l4proto tcp redirect to :15001
+ }}
+ chain in {{
+  type nat hook prerouting priority -100;
+  iifname "lo" return
+  tcp dport {{ {_OWN_PORTS} }} return
+  meta l4proto tcp redirect to :15006
+ }}
+}}
+table ip6 meshlab {{
+ chain out {{
+  type filter hook output priority 0;
+  oifname != "lo" reject
+ }}
+ chain in {{
+  type filter hook input priority 0;
+  iifname != "lo" drop
+ }}
+}}
+"""
+
+
+def rules() -> str:
+    """The script for `nft -f`."""
+    return _RULES
