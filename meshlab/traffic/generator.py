@@ -1,0 +1,162 @@
+"""`python -m meshlab.traffic.generator --output FILE`, inside a pod; the spec comes on stdin.
+
+Open loop: each request is sent when it is due, whatever became of those before it, and its latency counts from then
+(no coordinated omission). Writes one fixed-size record per request, then a line of JSON on stdout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import secrets
+import struct
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from meshlab.traffic.profiles import schedule
+from meshlab.traffic.spec import TrafficSpec
+
+RECORD = struct.Struct("<QQQHHI16s")
+"""due (Unix ns), sent (Unix ns), latency from due (ns), status (0: none), error number, body bytes, trace id."""
+ERRORS = ("", "timeout", "connect", "reset", "dns", "protocol")
+MAGIC = b"meshlab-traffic-1\n"
+_IDLE_KEPT = 512
+
+
+class Failed(Exception):
+    """One request failed; the name is one of `ERRORS`."""
+
+
+@dataclass
+class Connection:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    used: bool = False
+
+
+class Client:
+    """A pool of HTTP/1.1 keep-alive connections to one host."""
+
+    def __init__(self, spec: TrafficSpec) -> None:
+        parts = urlsplit(spec.url)
+        self._host, self._port = parts.hostname or "", parts.port or 80
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        named = {key.lower() for key, _ in spec.headers}
+        lines = [f"{spec.method} {target} HTTP/1.1"]
+        lines += [] if "host" in named else [f"Host: {parts.netloc}"]
+        lines += [f"{key}: {value}" for key, value in spec.headers]
+        body = spec.body.encode()
+        lines += [f"Content-Length: {len(body)}"] if body or spec.method in ("POST", "PUT", "PATCH") else []
+        self._head = "\r\n".join(lines).encode() + b"\r\ntraceparent: 00-"
+        self._tail = b"-01\r\n\r\n" + body
+        self._no_body = spec.method == "HEAD"
+        self._idle: list[Connection] = []
+
+    async def request(self, trace: bytes) -> tuple[int, int]:
+        """Status and body bytes. Failed names what went wrong; a kept connection that had just closed is replaced."""
+        message = self._head + trace.hex().encode() + b"-" + trace[:8].hex().encode() + self._tail
+        while True:
+            connection = self._idle.pop() if self._idle else await self._connect()
+            try:
+                connection.writer.write(message)
+                return await self._read(connection)
+            except (asyncio.IncompleteReadError, ConnectionError) as error:
+                connection.writer.close()
+                nothing = not isinstance(error, asyncio.IncompleteReadError) or not error.partial
+                if connection.used and nothing:
+                    continue
+                raise Failed("reset") from error
+            except BaseException:
+                connection.writer.close()
+                raise
+
+    async def _connect(self) -> Connection:
+        import socket
+
+        try:
+            return Connection(*await asyncio.open_connection(self._host, self._port))
+        except socket.gaierror as error:
+            raise Failed("dns") from error
+        except OSError as error:
+            raise Failed("connect") from error
+
+    async def _read(self, connection: Connection) -> tuple[int, int]:
+        head = await connection.reader.readuntil(b"\r\n\r\n")
+        lines = head.lower().split(b"\r\n")
+        try:
+            status = int(lines[0].split(b" ", 2)[1])
+        except (IndexError, ValueError):
+            raise Failed("protocol") from None
+        fields = dict(line.split(b":", 1) for line in lines[1:] if b":" in line)
+        size = await self._body(connection, status, fields)
+        if fields.get(b"connection", b"").strip() == b"close" or len(self._idle) >= _IDLE_KEPT:
+            connection.writer.close()
+        else:
+            connection.used = True
+            self._idle.append(connection)
+        return status, size
+
+    async def _body(self, connection: Connection, status: int, fields: dict[bytes, bytes]) -> int:
+        if self._no_body or status in (204, 304):
+            return 0
+        if b"chunked" in fields.get(b"transfer-encoding", b""):
+            total = 0
+            while size := int((await connection.reader.readline()).split(b";")[0], 16):
+                await connection.reader.readexactly(size + 2)
+                total += size
+            await connection.reader.readline()
+            return total
+        if b"content-length" in fields:
+            return len(await connection.reader.readexactly(int(fields[b"content-length"])))
+        fields[b"connection"] = b"close"
+        return len(await connection.reader.read())
+
+
+async def fire(spec: TrafficSpec, output: Path) -> None:
+    """Send everything; the records are on disk when this returns."""
+    due_times = schedule(spec)
+    client, records = Client(spec), bytearray()
+    offset = time.time_ns() - time.perf_counter_ns()
+    start = time.perf_counter_ns() + 50_000_000
+    pending: set[asyncio.Task[None]] = set()
+
+    async def one(due: int) -> None:
+        sent, trace = time.perf_counter_ns(), secrets.token_bytes(16)
+        status, size, error = 0, 0, 0
+        try:
+            status, size = await asyncio.wait_for(client.request(trace), spec.timeout_s)
+        except TimeoutError:
+            error = ERRORS.index("timeout")
+        except Failed as failed:
+            error = ERRORS.index(str(failed))
+        records.extend(
+            RECORD.pack(due + offset, sent + offset, time.perf_counter_ns() - due, status, error, size, trace)
+        )
+
+    for at in due_times:
+        due = start + round(at * 1e9)
+        wait = (due - time.perf_counter_ns()) / 1e9
+        if wait > 0:
+            await asyncio.sleep(wait)
+        task = asyncio.create_task(one(due))
+        pending.add(task)
+        task.add_done_callback(pending.discard)
+    if pending:
+        await asyncio.wait(pending)
+    output.write_bytes(MAGIC + spec.to_json().encode() + b"\n" + bytes(records))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--output", type=Path, required=True)
+    output: Path = parser.parse_args().output
+    asyncio.run(fire(TrafficSpec.from_json(sys.stdin.read()), output))
+    print(json.dumps({"done": str(output)}))
+
+
+if __name__ == "__main__":
+    main()
