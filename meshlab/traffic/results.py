@@ -58,7 +58,7 @@ def _summary(spec: TrafficSpec, frame: pd.DataFrame, late_ms: float) -> dict[str
     for value in frame["latency_ms"]:
         histogram.record_value(max(1, round(value * 1000)))
     percentiles = {name: histogram.get_value_at_percentile(p) / 1000 for name, p in (("p50", 50), ("p90", 90), ("p99", 99))}
-    ok = int(((frame["status"] >= 200) & (frame["status"] < 500)).sum())
+    ok = int(((frame["status"] >= 200) & (frame["status"] < 400)).sum())
     spread_s = (frame["sent"].max() - frame["sent"].min()).total_seconds()
     achieved = spec.rate if len(frame) < 2 or not spread_s else (len(frame) - 1) / spread_s
     target = spec.rate if len(frame) < 2 else _planned_rate(frame)
