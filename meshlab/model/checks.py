@@ -6,9 +6,9 @@ import difflib
 from collections.abc import Iterator
 
 from meshlab.model.documents import Problem
-from meshlab.model.ids import Ref
+from meshlab.model.ids import ROOT_NAMESPACE, Ref
 from meshlab.model.mesh import Mesh, ref_of
-from meshlab.model.policies import AuthorizationPolicy, PeerAuthentication
+from meshlab.model.policies import Action, AuthorizationPolicy, PeerAuthentication
 from meshlab.model.routes import HTTPRoute
 from meshlab.model.services import Service
 from meshlab.model.workloads import MODE_LABEL, Deployment, Labels, Mode, Namespace, Pod, PodTemplate, ServiceAccount
@@ -44,12 +44,31 @@ def _all(mesh: Mesh) -> Iterator[Found]:
     for policy in policies:
         if policy.selector and not _selects(mesh, policy.namespace, policy.selector):
             yield ref_of(policy), "selects no workload", "warning", "spec.selector", ""
+    for policy in mesh.all(AuthorizationPolicy):
+        yield from _principals(policy)
+    for service in mesh.all(Service):
+        if service.selector and not _selects(mesh, service.namespace, service.selector):
+            yield ref_of(service), "selects no workload", "warning", "spec.selector", ""
+
+
+def _principals(policy: AuthorizationPolicy) -> Iterator[Found]:
+    if policy.action is Action.DENY and not policy.rules:
+        yield ref_of(policy), "a DENY policy without rules denies nothing", "warning", "spec.rules", ""
+    for at, rule in enumerate(policy.rules):
+        for number, source in enumerate(rule.sources):
+            for field in ("principals", "not_principals"):
+                if any(value.startswith("spiffe://") for value in getattr(source, field)):
+                    path = f"spec.rules[{at}].from[{number}].source.{'notPrincipals' if '_' in field else field}"
+                    hint = "as in Istio: cluster.local/ns/shop/sa/web"
+                    yield ref_of(policy), "principals are written without spiffe://", "error", path, hint
 
 
 def _selects(mesh: Mesh, namespace: str, selector: Labels) -> bool:
     workloads = [(d.namespace, d.template.labels) for d in mesh.all(Deployment)]
     workloads += [(p.namespace, p.template.labels) for p in mesh.all(Pod)]
-    return any(where == namespace and selector.items() <= labels.items() for where, labels in workloads)
+    return any(
+        namespace in (where, ROOT_NAMESPACE) and selector.items() <= labels.items() for where, labels in workloads
+    )
 
 
 def _mode(ref: Ref, labels: Labels, path: str) -> Iterator[Found]:
@@ -87,7 +106,12 @@ def _route(mesh: Mesh, route: HTTPRoute) -> Iterator[Found]:
     for number, parent in enumerate(route.parents):
         path = f"spec.parentRefs[{number}]"
         yield from _service(mesh, ref, parent.namespace, parent.name, parent.port, parent.section_name, path)
+    if route.hostnames:
+        yield ref, "hostnames have no effect with a Service as parent", "warning", "spec.hostnames", "match by header"
     for at, rule in enumerate(route.rules):
+        for mirror in rule.filters.mirrors:
+            path = f"spec.rules[{at}].filters"
+            yield from _service(mesh, ref, mirror.namespace, mirror.name, mirror.port, "", path)
         for number, backend in enumerate(rule.backends):
             path = f"spec.rules[{at}].backendRefs[{number}]"
             yield from _service(mesh, ref, backend.namespace, backend.name, backend.port, "", path)

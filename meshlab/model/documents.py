@@ -51,7 +51,8 @@ class Loaded:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses duplicate keys and aliases (which can grow without bound); leaves times as text."""
+    """YAML as JSON has it: keys are text (`8080:` as Kubernetes reads it), times stay text, no tags but JSON's own.
+    Refuses duplicate keys and aliases (which can grow without bound)."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.events.AliasEvent):
@@ -62,15 +63,22 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key_node.start_mark)
+            # what Kubernetes' conversion to JSON does with `8080:` and `true:`
+            if key_node.tag in _JSON_TAGS:
+                key_node.tag = "tag:yaml.org,2002:str"
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                key = str(key)
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key {key!r} appears twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
 
+_JSON_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))
+_Loader.yaml_constructors = {
+    tag: make for tag, make in yaml.SafeLoader.yaml_constructors.items() if tag is None or tag in _JSON_TAGS
+}
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, regexp) for tag, regexp in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -84,29 +92,37 @@ def load(text: str, source: str = "text", *, namespace: str = DEFAULT_NAMESPACE)
     problems: list[Problem] = []
     manifests: list[dict[str, Any]] = []
     found: dict[Any, Noun] = {}
-    try:
-        documents = list(yaml.load_all(text, Loader=_Loader))
-    except yaml.YAMLError as error:
-        return Loaded(problems=(_syntax(source, error),))
-    except (RecursionError, ValueError) as error:
-        return Loaded(problems=(Problem(source, 0, "", "", f"not YAML that can be read: {type(error).__name__}"),))
-    for number, raw in enumerate(documents, 1):
-        if raw is None:
-            continue
-        for problem in _problems(raw, source, number):
-            problems.append(problem)
-        if any(problem.document == number for problem in problems):
+    for number, raw in _documents(text, source, problems):
+        found_here = list(dict.fromkeys(_problems(raw, source, number)))
+        if found_here:
+            problems += found_here
             continue
         manifest = _with_namespace(raw, namespace)
         made = noun(manifest)
         ref = nouns.ref(made)
         if ref in found:
             problems.append(Problem(source, number, str(ref), "metadata.name", "the same object appears twice"))
+            continue
         found[ref] = made
         manifests.append(manifest)
     if not manifests and not problems:
         problems.append(Problem(source, 0, "", "", "no documents"))
     return Loaded(tuple(manifests), Mesh.of(found.values()), tuple(problems))
+
+
+def _documents(text: str, source: str, problems: list[Problem]) -> Iterator[tuple[int, Any]]:
+    """Number and content of each document that is not empty; where the text stops being YAML, a problem and the end."""
+    number = 0
+    try:
+        for number, raw in enumerate(yaml.load_all(text, Loader=_Loader), 1):
+            if raw is not None:
+                yield number, raw
+    except yaml.YAMLError as error:
+        problems.append(_syntax(source, number + 1, error))
+    except (RecursionError, ValueError, LookupError, AttributeError, TypeError, OverflowError) as error:
+        # PyYAML's own constructors fail so on `!!int x`, `!!bool x`, numbers of thousands of digits, deep nesting
+        what = "nested too deeply" if isinstance(error, RecursionError) else f"a value that cannot be read: {error}"
+        problems.append(Problem(source, number + 1, "", "", f"not YAML: {what}"))
 
 
 def noun(manifest: Any) -> Noun:
@@ -123,16 +139,16 @@ def validate(text: str, source: str = "text") -> tuple[Problem, ...]:
     return (*loaded.problems, *checks.check(loaded.mesh, source=source, alone=True))
 
 
-def _syntax(source: str, error: yaml.YAMLError) -> Problem:
+def _syntax(source: str, number: int, error: yaml.YAMLError) -> Problem:
     mark = getattr(error, "problem_mark", None)
     where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return Problem(source, 0, "", where, f"not YAML: {getattr(error, 'problem', None) or error}")
+    return Problem(source, number, "", where, f"not YAML: {getattr(error, 'problem', None) or error}")
 
 
 def _with_namespace(raw: dict[str, Any], namespace: str) -> dict[str, Any]:
     if raw["kind"] == "Namespace":
         return raw
-    return {**raw, "metadata": {"namespace": namespace, **raw["metadata"]}}
+    return {**raw, "metadata": {**raw["metadata"], "namespace": raw["metadata"].get("namespace") or namespace}}
 
 
 def _problems(raw: Any, source: str, number: int) -> Iterator[Problem]:
@@ -169,8 +185,15 @@ def _problem(item: Any, shape: type[BaseModel], source: str, number: int, thing:
     if item["type"] == "missing":
         message = "required field is missing"
     elif item["input"] is not None and not isinstance(item["input"], dict | list):
-        message = f"{message}, found {str(item['input'])[:80]!r}"
+        message = f"{message}, found {_short(item['input'])}"
     return Problem(source, number, thing, path, message)
+
+
+def _short(value: Any) -> str:
+    try:
+        return repr(value)[:80]
+    except ValueError:  # an integer of more digits than Python prints
+        return "a huge number"
 
 
 def _path(location: tuple[Any, ...]) -> str:
@@ -202,7 +225,9 @@ def _model_of(annotation: Any) -> type[BaseModel] | None:
 
 def _nearest(word: str, known: Any) -> str:
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
-    return f"did you mean {near[0]}?" if near else f"expected one of: {', '.join(known)}"
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"expected one of: {', '.join(known)}" if known else ""
 
 
 def _depth(value: Any) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, cast
+from typing import Any
 
 from meshlab.model import policies, routes, services, shapes, workloads
 from meshlab.model import shapes_core as core
@@ -12,8 +11,7 @@ from meshlab.model import shapes_routes as routing
 from meshlab.model import shapes_workloads as running
 from meshlab.model.ids import DEFAULT_NAMESPACE, Ref
 from meshlab.model.mesh import Noun, ref_of
-
-_UNITS_MS = {"h": 3_600_000.0, "m": 60_000.0, "s": 1_000.0, "ms": 1.0}
+from meshlab.model.shapes_core import milliseconds
 
 ref = ref_of
 
@@ -174,14 +172,15 @@ def _http_rule(shape: routing.RouteRule, namespace: str) -> routes.HTTPRule:
         routes.BackendRef(b.name, b.namespace or namespace, b.port, b.weight, _filters(b.filters, namespace))
         for b in shape.backend_refs
     )
-    retry = shape.retry and routes.Retry(shape.retry.attempts, tuple(shape.retry.codes), _ms(shape.retry.backoff))
+    retry = shape.retry
+    again = routes.Retry(retry.attempts, tuple(retry.codes), milliseconds(retry.backoff)) if retry else None
     return routes.HTTPRule(
         tuple(_match(match) for match in shape.matches) or (routes.HTTPMatch(),),
         _filters(shape.filters, namespace),
         backends,
-        _ms(shape.timeouts.request) if shape.timeouts.request else None,
-        _ms(shape.timeouts.backend_request) if shape.timeouts.backend_request else None,
-        retry or None,
+        milliseconds(shape.timeouts.request) if shape.timeouts.request else None,
+        milliseconds(shape.timeouts.backend_request) if shape.timeouts.backend_request else None,
+        again,
         shape.name,
     )
 
@@ -227,8 +226,3 @@ def _modifier(shape: routing.HeaderModifier) -> routes.HeaderModifier:
 
 def _path(shape: routing.PathModifier | None) -> routes.PathModifier | None:
     return routes.PathModifier(shape.replace_full_path, shape.replace_prefix_match) if shape else None
-
-
-def _ms(duration: str) -> float:
-    parts = cast("list[tuple[str, str]]", re.findall(r"([0-9]+)(ms|h|m|s)", duration))
-    return sum(float(number) * _UNITS_MS[unit] for number, unit in parts)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from meshlab.model.shapes_core import Metadata, Shape
 from meshlab.model.shapes_policies import AuthorizationPolicySpec, PeerAuthenticationSpec
 from meshlab.model.shapes_routes import HTTPRouteSpec
@@ -21,7 +23,7 @@ class Document(Shape):
 
 
 class Namespace(Document):
-    spec: dict[str, Any] = {}
+    spec: dict[str, Any] = Field(default={})
 
 
 class ServiceAccount(Document):

@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:P?[=<!>]|<[=!]|\()?.|.", re.DOTALL)
 _REFUSED = re.compile(r"\\[1-9]|\(\?(?:[=!>(]|<[=!]|P[=>])")
+_UNITS_MS = {"h": 3_600_000.0, "m": 60_000.0, "s": 1_000.0, "ms": 1.0}
 _DURATION = re.compile(r"([0-9]{1,5}(h|m|s|ms)){1,4}")
 
 
@@ -42,7 +43,12 @@ def _duration(text: str) -> str:
     return text
 
 
-def _block(text: str) -> str:
+def milliseconds(duration: str) -> float:
+    """A Gateway API duration (GEP-2257) in milliseconds."""
+    return sum(float(number) * _UNITS_MS[unit] for number, unit in re.findall(r"([0-9]+)(ms|h|m|s)", duration))
+
+
+def address_block(text: str) -> str:
     try:
         ipaddress.ip_network(text, strict=False)
     except ValueError:
@@ -50,7 +56,7 @@ def _block(text: str) -> str:
     return text
 
 
-def _port_text(text: str) -> str:
+def port_text(text: str) -> str:
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
         raise ValueError("expected a port number between 1 and 65535, as text")
     return text
@@ -59,10 +65,10 @@ def _port_text(text: str) -> str:
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63)]
 Int = Annotated[int, Field(strict=True)]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
-PortText = Annotated[str, AfterValidator(_port_text)]
+PortText = Annotated[str, AfterValidator(port_text)]
 Labels = dict[str, str]
 Duration = Annotated[str, AfterValidator(_duration)]
-Block = Annotated[str, AfterValidator(_block)]
+Block = Annotated[str, AfterValidator(address_block)]
 Texts = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(max_length=4096)]
 
 
@@ -87,8 +93,8 @@ class Shape(BaseModel):
 class Metadata(Shape):
     name: Name
     namespace: Name | None = None
-    labels: Labels = {}
-    annotations: Labels = {}
+    labels: Labels = Field(default={})
+    annotations: Labels = Field(default={})
     creation_timestamp: str | float | None = None
     uid: str | None = None
     resource_version: str | None = None
@@ -96,4 +102,4 @@ class Metadata(Shape):
 
 
 class LabelSelector(Shape):
-    match_labels: Labels = {}
+    match_labels: Labels = Field(default={})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
-from meshlab.model.shapes_core import Duration, Name, Port, Shape
+from meshlab.model.shapes_core import Duration, Int, Name, Port, Shape, milliseconds, re2
+
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$", max_length=256)]
 
 
 class ParentRef(Shape):
@@ -26,40 +28,42 @@ class RoutePath(Shape):
     @model_validator(mode="after")
     def _value(self) -> RoutePath:
         if self.type == "RegularExpression":
-            _regex(self.value)
+            re2(self.value)
         elif not self.value.startswith("/"):
             raise ValueError("a path begins with /")
+        elif any(part in self.value for part in ("//", "/./", "/../", "#")) or self.value.endswith(("/.", "/..")):
+            raise ValueError("a path has no //, /./, /../ or #")
         return self
 
 
 class NamedMatch(Shape):
     type: Literal["Exact", "RegularExpression"] = "Exact"
-    name: str
-    value: str
+    name: HeaderName
+    value: Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
     @model_validator(mode="after")
     def _value(self) -> NamedMatch:
         if self.type == "RegularExpression":
-            _regex(self.value)
+            re2(self.value)
         return self
 
 
 class RouteMatch(Shape):
     path: RoutePath = RoutePath()
-    headers: list[NamedMatch] = []
-    query_params: list[NamedMatch] = []
+    headers: list[NamedMatch] = Field(default=[])
+    query_params: list[NamedMatch] = Field(default=[])
     method: Literal["", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] = ""
 
 
 class Header(Shape):
-    name: str
-    value: str
+    name: HeaderName
+    value: Annotated[str, StringConstraints(pattern=r"^[!-~]+([\t ]?[!-~]+)*$", max_length=4096)]
 
 
 class HeaderModifier(Shape):
-    set: list[Header] = []
-    add: list[Header] = []
-    remove: list[str] = []
+    set: list[Header] = Field(default=[])
+    add: list[Header] = Field(default=[])
+    remove: list[HeaderName] = Field(default=[])
 
 
 class PathModifier(Shape):
@@ -100,7 +104,7 @@ class MirrorBackend(Shape):
 
 class Mirror(Shape):
     backend_ref: MirrorBackend
-    percent: int = Field(100, ge=0, le=100)
+    percent: Int = Field(100, ge=0, le=100)
 
 
 FILTER_FIELDS = {
@@ -129,8 +133,8 @@ class Filter(Shape):
 
 
 class BackendRef(MirrorBackend):
-    weight: int = Field(1, ge=0, le=1_000_000)
-    filters: list[Filter] = []
+    weight: Int = Field(1, ge=0, le=1_000_000)
+    filters: list[Filter] = Field(default=[])
 
 
 class Timeouts(Shape):
@@ -139,16 +143,16 @@ class Timeouts(Shape):
 
 
 class Retry(Shape):
-    codes: list[Annotated[int, Field(ge=400, le=599)]] = []
-    attempts: int = Field(1, ge=0)
+    codes: list[Annotated[Int, Field(ge=400, le=599)]] = Field(default=[])
+    attempts: Int = Field(1, ge=0)
     backoff: Duration = "25ms"
 
 
 class RouteRule(Shape):
     name: str = ""
-    matches: list[RouteMatch] = []
-    filters: list[Filter] = []
-    backend_refs: list[BackendRef] = []
+    matches: list[RouteMatch] = Field(default=[], max_length=64)
+    filters: list[Filter] = Field(default=[])
+    backend_refs: list[BackendRef] = Field(default=[])
     timeouts: Timeouts = Timeouts()
     retry: Retry | None = None
 
@@ -161,8 +165,25 @@ class RouteRule(Shape):
                 raise ValueError("ReplacePrefixMatch needs matches of type PathPrefix")
         return self
 
+    @model_validator(mode="after")
+    def _filters(self) -> RouteRule:
+        types = [one.type for one in self.filters]
+        for one in set(types) - {"RequestMirror"}:
+            if types.count(one) > 1:
+                raise ValueError(f"the filter {one} may stand once in a rule")
+        if "RequestRedirect" in types and ("URLRewrite" in types or self.backend_refs):
+            raise ValueError("RequestRedirect stands neither beside URLRewrite nor beside backendRefs")
+        return self
+
+    @model_validator(mode="after")
+    def _timeouts(self) -> RouteRule:
+        whole, each = self.timeouts.request, self.timeouts.backend_request
+        if whole and each and 0 < milliseconds(whole) < milliseconds(each):
+            raise ValueError("timeouts.backendRequest is longer than timeouts.request")
+        return self
+
 
 class HTTPRouteSpec(Shape):
     parent_refs: list[ParentRef] = Field(min_length=1)
-    hostnames: list[str] = []
+    hostnames: list[str] = Field(default=[])
     rules: list[RouteRule] = Field(default_factory=lambda: [RouteRule()], max_length=16)

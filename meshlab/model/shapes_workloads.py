@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from meshlab.model.shapes_core import Labels, LabelSelector, Name, Port, Shape
+from meshlab.model.shapes_core import Int, Labels, LabelSelector, Name, Port, Shape
 
 
 class FieldRef(Shape):
@@ -55,8 +55,8 @@ class Probe(Shape):
     initial_delay_seconds: float = Field(0, ge=0)
     period_seconds: float = Field(10, gt=0)
     timeout_seconds: float = Field(1, gt=0)
-    success_threshold: int = Field(1, ge=1)
-    failure_threshold: int = Field(3, ge=1)
+    success_threshold: Int = Field(1, ge=1)
+    failure_threshold: Int = Field(3, ge=1)
 
     @model_validator(mode="after")
     def _one(self) -> Probe:
@@ -69,10 +69,10 @@ class Container(Shape):
     name: Name
     image: str
     image_pull_policy: str = ""
-    command: list[str] = []
-    args: list[str] = []
-    env: list[Env] = []
-    ports: list[ContainerPort] = []
+    command: list[str] = Field(default=[])
+    args: list[str] = Field(default=[])
+    env: list[Env] = Field(default=[])
+    ports: list[ContainerPort] = Field(default=[])
     working_dir: str = ""
     readiness_probe: Probe | None = None
     liveness_probe: Probe | None = None
@@ -87,8 +87,8 @@ class PodSpec(Shape):
 
 
 class TemplateMetadata(Shape):
-    labels: Labels = {}
-    annotations: Labels = {}
+    labels: Labels = Field(default={})
+    annotations: Labels = Field(default={})
 
 
 class PodTemplate(Shape):
@@ -97,8 +97,8 @@ class PodTemplate(Shape):
 
 
 class RollingUpdate(Shape):
-    max_surge: int | str = "25%"
-    max_unavailable: int | str = "25%"
+    max_surge: Int | str = "25%"
+    max_unavailable: Int | str = "25%"
 
 
 class Strategy(Shape):
@@ -107,7 +107,7 @@ class Strategy(Shape):
 
 
 class DeploymentSpec(Shape):
-    replicas: int = Field(1, ge=0, le=500)
+    replicas: Int = Field(1, ge=0, le=500)
     selector: LabelSelector
     template: PodTemplate
     strategy: Strategy = Strategy()
@@ -132,7 +132,7 @@ class ServicePort(Shape):
 
 class ServiceSpec(Shape):
     ports: list[ServicePort] = Field(min_length=1)
-    selector: Labels = {}
+    selector: Labels = Field(default={})
     cluster_ip: str = Field("", alias="clusterIP")
     type: Literal["ClusterIP"] = "ClusterIP"
 
