@@ -67,7 +67,11 @@ class TokenKey:
         """The claims of a token. MeshlabError if it is not ours, too old or not whole."""
         try:
             found = jwt.decode(
-                token, self._secret, algorithms=["HS256"], audience=_AUDIENCE, options={"require": ["exp", "uid", "pod"]}
+                token,
+                self._secret,
+                algorithms=["HS256"],
+                audience=_AUDIENCE,
+                options={"require": ["exp", "uid", "pod"]},
             )
         except jwt.InvalidTokenError as error:
             raise MeshlabError(f"token refused: {error}") from None

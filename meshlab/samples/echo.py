@@ -125,9 +125,7 @@ def _client(writer: asyncio.StreamWriter) -> str:
     return str((writer.get_extra_info("peername") or ("?",))[0])
 
 
-async def _http1(
-    first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: Settings
-) -> None:
+async def _http1(first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: Settings) -> None:
     machine = h11.Connection(h11.SERVER)
     machine.receive_data(first)
     request: h11.Request | None = None
@@ -160,9 +158,7 @@ async def _http1(
             return
 
 
-async def _http2(
-    first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: Settings
-) -> None:
+async def _http2(first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: Settings) -> None:
     machine = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
     machine.initiate_connection()
     requests: dict[int, tuple[Headers, bytearray]] = {}

@@ -48,7 +48,8 @@ def read(path: Path) -> Result:
     if not (frame["status"] > 0).any() and set(frame["error"]) <= {"connect", "dns"}:
         error = frame["error"].iloc[0]
         raise MeshlabError(
-            f"no request to {spec.url} ever connected ({error})", hint="check the name and the port: `meshlab get services`"
+            f"no request to {spec.url} ever connected ({error})",
+            hint="check the name and the port: `meshlab get services`",
         )
     return Result(spec, _summary(spec, frame, late_ms), frame)
 
@@ -57,7 +58,9 @@ def _summary(spec: TrafficSpec, frame: pd.DataFrame, late_ms: float) -> dict[str
     histogram = HdrHistogram(1, 3_600_000_000, 3)
     for value in frame["latency_ms"]:
         histogram.record_value(max(1, round(value * 1000)))
-    percentiles = {name: histogram.get_value_at_percentile(p) / 1000 for name, p in (("p50", 50), ("p90", 90), ("p99", 99))}
+    percentiles = {
+        name: histogram.get_value_at_percentile(p) / 1000 for name, p in (("p50", 50), ("p90", 90), ("p99", 99))
+    }
     ok = int(((frame["status"] >= 200) & (frame["status"] < 400)).sum())
     spread_s = (frame["sent"].max() - frame["sent"].min()).total_seconds()
     achieved = spec.rate if len(frame) < 2 or not spread_s else (len(frame) - 1) / spread_s

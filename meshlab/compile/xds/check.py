@@ -35,7 +35,9 @@ def check(snapshot: Snapshot) -> tuple[str, ...]:
     for name, resource in snapshot.resources[ROUTE].items():
         routes = route_pb2.RouteConfiguration()
         AnyMessage.FromString(resource.body).Unpack(routes)
-        found += [f"route {name} wants cluster {one}, which is not there" for one in _routes(routes) if one not in known]
+        found += [
+            f"route {name} wants cluster {one}, which is not there" for one in _routes(routes) if one not in known
+        ]
     return tuple(found)
 
 

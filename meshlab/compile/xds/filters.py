@@ -37,9 +37,7 @@ def _log(direction: str, kind: str) -> accesslog.AccessLog:
     common = als.CommonGrpcAccessLogConfig(
         log_name=f"{direction}-{kind}",
         transport_api_version=tls.ads().resource_api_version,
-        grpc_service=grpc_service.GrpcService(
-            envoy_grpc=grpc_service.GrpcService.EnvoyGrpc(cluster_name=ADS_CLUSTER)
-        ),
+        grpc_service=grpc_service.GrpcService(envoy_grpc=grpc_service.GrpcService.EnvoyGrpc(cluster_name=ADS_CLUSTER)),
         buffer_flush_interval=seconds(0.5),
         buffer_size_bytes=u32(64 << 10),
         custom_tags=[tag.CustomTag(tag=name, value=value) for name, value in _TAGS.items()],

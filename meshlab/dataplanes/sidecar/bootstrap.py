@@ -32,9 +32,7 @@ def bootstrap(endpoint: Endpoint, ads_socket: str, token: str) -> str:
             ]
         },
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"prefix": "cluster.inbound"}]}}},
-        "layered_runtime": {
-            "layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 1024}}]
-        },
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 1024}}]},
     }
     return json.dumps(config, indent=1)
 

@@ -82,7 +82,10 @@ class LocalRuntime:
 
     async def _call(self, method: str, path: str, **options: Any) -> Any:
         try:
-            async with self._session() as session, session.request(method, f"http://cluster{path}", **options) as answer:
+            async with (
+                self._session() as session,
+                session.request(method, f"http://cluster{path}", **options) as answer,
+            ):
                 body = await answer.json()
                 if answer.status == 422:
                     raise_from(body)

@@ -39,7 +39,7 @@ def plan(
     """Compare wanted and running. Pods that are leaving count for nothing but their names."""
     steps = Steps()
     labels = {namespace.name: namespace.labels for namespace in mesh.all(Namespace)}
-    load = Counter({node: 0 for node in nodes})
+    load = Counter(dict.fromkeys(nodes, 0))
     load.update(spec.node for spec in running)
     names = {spec.pod for spec in running}
     mine: dict[tuple[str, str], list[PodSpec]] = {}

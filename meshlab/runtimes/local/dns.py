@@ -12,7 +12,7 @@ from dnslib import PTR, QTYPE, RCODE, RR, SRV, A, DNSRecord
 from meshlab.kit.netns import socket_in
 from meshlab.model.ids import CLUSTER_DOMAIN
 from meshlab.model.services import Service
-from meshlab.model.world import World, target_port
+from meshlab.model.world import World
 
 _TTL_S = 5
 

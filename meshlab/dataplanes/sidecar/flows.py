@@ -1,0 +1,174 @@
+"""Envoy's access logs (StreamAccessLogsMessage) to `FlowEvent`s: one per request, one per TCP connection."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from envoy.data.accesslog.v3 import accesslog_pb2 as log
+from envoy.service.accesslog.v3 import als_pb2
+
+from meshlab.model.outcomes import VERDICT, Reason
+from meshlab.telemetry.events import FlowEvent
+
+_RULE = re.compile(r"matched_policy\[ns\[([^\]]*)\]-policy\[([^\]]*)\]-rule\[(\d+)\]\]")
+_RULE_ID = re.compile(r"ns\[([^\]]*)\]-policy\[([^\]]*)\]-rule\[(\d+)\]")
+_FLAGS: tuple[tuple[str, Reason], ...] = (
+    ("no_route_found", Reason.NO_ROUTE),
+    ("no_healthy_upstream", Reason.NO_HEALTHY_UPSTREAM),
+    ("upstream_connection_failure", Reason.UPSTREAM_CONNECT_FAILED),
+    ("upstream_remote_reset", Reason.UPSTREAM_RESET),
+    ("upstream_connection_termination", Reason.UPSTREAM_RESET),
+    ("upstream_request_timeout", Reason.UPSTREAM_TIMEOUT),
+    ("upstream_overflow", Reason.UPSTREAM_OVERFLOW),
+    ("upstream_retry_limit_exceeded", Reason.RETRIES_EXHAUSTED),
+    ("downstream_connection_termination", Reason.CLIENT_DISCONNECT),
+    ("downstream_protocol_error", Reason.PROTOCOL_ERROR),
+    ("stream_idle_timeout", Reason.IDLE_TIMEOUT),
+    ("no_cluster_found", Reason.NO_ROUTE),
+)
+_VERSIONS = {
+    log.HTTPAccessLogEntry.HTTP10: "http1",
+    log.HTTPAccessLogEntry.HTTP11: "http1",
+    log.HTTPAccessLogEntry.HTTP2: "http2",
+}
+Peers = Mapping[str, Mapping[str, Any]]
+
+
+def decode(payload: bytes, reporter: str, peers: Peers) -> Iterator[FlowEvent]:
+    """The events of one batch. `reporter` is the proxy's pod; `peers` tells addresses apart (names only: who a peer
+    *is*, its certificate says)."""
+    message = als_pb2.StreamAccessLogsMessage.FromString(payload)
+    own = next((peer for peer in peers.values() if f"{peer['namespace']}/{peer['pod']}" == reporter), {})
+    for http in message.http_logs.log_entry:
+        yield _http(http, own, peers)
+    for tcp in message.tcp_logs.log_entry:
+        yield _tcp(tcp, own, peers)
+
+
+def _ms(duration: Any) -> float | None:
+    return duration.seconds * 1e3 + duration.nanos / 1e6 if duration.ByteSize() else None
+
+
+def _ends(common: log.AccessLogCommon, own: Mapping[str, Any], peers: Peers) -> dict[str, Any]:
+    """Both ends of a flow, from the reporter's side."""
+    inbound = common.upstream_cluster.startswith("inbound|")
+    tags = common.custom_tags
+    client = common.downstream_direct_remote_address.socket_address
+    local = common.downstream_local_address.socket_address
+    server = local if inbound else common.upstream_remote_address.socket_address
+    if not server.address:
+        server = local
+    source: Mapping[str, Any] = peers.get(client.address, {}) if inbound else own
+    destination: Mapping[str, Any] = own if inbound else peers.get(server.address, {})
+    proven = _tag(tags, "peer_san") if inbound else _tag(tags, "upstream_san")
+    tls = bool(proven) or (not inbound and bool(_tag(tags, "upstream_tls")))
+    return {
+        "time": common.start_time.seconds * 1_000_000_000 + common.start_time.nanos,
+        "reporter": "destination" if inbound else "source",
+        "node": own.get("node"),
+        "source_namespace": source.get("namespace"),
+        "source_workload": source.get("workload"),
+        "source_pod": source.get("pod"),
+        "source_principal": proven if inbound else None,
+        "source_ip": client.address or None,
+        "source_port": client.port_value or None,
+        "destination_namespace": destination.get("namespace"),
+        "destination_service": _service(common.upstream_cluster, destination),
+        "destination_workload": destination.get("workload"),
+        "destination_pod": destination.get("pod"),
+        "destination_principal": None if inbound else proven,
+        "destination_ip": server.address or None,
+        "destination_port": server.port_value or None,
+        "route": common.route_name or None,
+        "mtls": tls,
+        "setup_ms": _ms(common.time_to_first_upstream_tx_byte),
+        "retries": max(0, common.upstream_request_attempt_count - 1),
+    }
+
+
+def _tag(tags: Mapping[str, str], name: str) -> str | None:
+    value = tags.get(name, "")
+    return value if value and value != "-" else None
+
+
+def _service(cluster: str, destination: Mapping[str, Any]) -> str | None:
+    parts = cluster.split("|")
+    if len(parts) == 4 and parts[0] == "outbound" and parts[2] != "pod":
+        name, namespace = parts[3].split(".")[:2]
+        return f"{namespace}/{name}"
+    services = destination.get("services") or []
+    return f"{destination['namespace']}/{services[0]}" if len(services) == 1 else None
+
+
+def _http(entry: log.HTTPAccessLogEntry, own: Mapping[str, Any], peers: Peers) -> FlowEvent:
+    common, request, response = entry.common_properties, entry.request, entry.response
+    status = response.response_code.value or None
+    outcome = _outcome(common, response.response_code_details, status)
+    grpc = request.request_headers.get("content-type", "").startswith("application/grpc")
+    code = response.response_trailers.get("grpc-status") or response.response_headers.get("grpc-status")
+    trace = request.request_headers.get("traceparent", "").split("-")
+    latency = _ms(common.duration) or _ms(common.time_to_last_downstream_tx_byte)
+    return FlowEvent(
+        kind="request",
+        protocol="grpc" if grpc else _VERSIONS.get(entry.protocol_version, "http1"),
+        method=_method(request),
+        path=request.path.split("?", 1)[0] or None,
+        authority=request.authority or None,
+        status=status,
+        grpc_status=int(code) if code and code.isdigit() else None,
+        latency_ms=latency,
+        request_bytes=request.request_body_bytes,
+        response_bytes=response.response_body_bytes,
+        trace_id=trace[1] if len(trace) == 4 else None,
+        **outcome,
+        **_ends(common, own, peers),
+    )
+
+
+def _method(request: log.HTTPRequestProperties) -> str | None:
+    from envoy.config.core.v3 import base_pb2
+
+    return base_pb2.RequestMethod.Name(request.request_method) if request.request_method else None
+
+
+def _tcp(entry: log.TCPAccessLogEntry, own: Mapping[str, Any], peers: Peers) -> FlowEvent:
+    common = entry.common_properties
+    return FlowEvent(
+        kind="connection",
+        protocol="tcp",
+        duration_ms=_ms(common.duration),
+        request_bytes=entry.connection_properties.received_bytes,
+        response_bytes=entry.connection_properties.sent_bytes,
+        **_outcome(common, common.connection_termination_details, None),
+        **_ends(common, own, peers),
+    )
+
+
+def _outcome(common: log.AccessLogCommon, details: str, status: int | None) -> dict[str, Any]:
+    """Verdict, reason, and the policy and rule that decided."""
+    reason, policy, rule = Reason.OK, None, None
+    found = _RULE.search(details)
+    if details.startswith("rbac_access_denied"):
+        reason = Reason.POLICY_DENY if found else Reason.NO_ALLOW_MATCH
+        if found:
+            policy, rule = f"{found[1]}/{found[2]}", int(found[3])
+    else:
+        flags = common.response_flags
+        reason = next((why for name, why in _FLAGS if getattr(flags, name, False)), Reason.OK)
+        if reason is Reason.OK and common.upstream_transport_failure_reason and status is not None and status >= 500:
+            reason = Reason.UPSTREAM_TLS_FAILED
+        allowed = _allowed_by(common)
+        if reason is Reason.OK and allowed:
+            reason, policy, rule = Reason.POLICY_ALLOW, f"{allowed[1]}/{allowed[2]}", int(allowed[3])
+    return {"verdict": str(VERDICT[reason]), "reason": str(reason), "policy": policy, "rule": rule}
+
+
+def _allowed_by(common: log.AccessLogCommon) -> re.Match[str] | None:
+    for name, metadata in common.metadata.filter_metadata.items():
+        if "rbac" in name:
+            value = metadata.fields.get("shadow_effective_policy_id")
+            if value is not None and value.string_value:
+                return _RULE_ID.fullmatch(value.string_value)
+    return None
