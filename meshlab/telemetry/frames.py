@@ -32,14 +32,12 @@ def _with_versions(frame: pd.DataFrame, acks: Sequence[dict[str, Any]]) -> pd.Da
         return frame
     known = pd.DataFrame(acks)[["time_ns", "namespace", "pod", "version"]].rename(columns={"version": "config_version"})
     known["time"] = pd.to_datetime(known.pop("time_ns"), unit="ns", utc=True)
-    known["at"] = known["namespace"] + "/" + known["pod"]
+    known["at"] = (known["namespace"] + "/" + known["pod"]).astype("string")
     here = frame.drop(columns="config_version")
     source = here["reporter"] == "source"
     own = here["source_namespace"].str.cat(here["source_pod"], sep="/")
-    here["at"] = own.where(source, here["destination_namespace"].str.cat(here["destination_pod"], sep="/")).astype(
-        object
-    )
-    here["at"] = here["at"].fillna("")
+    other = here["destination_namespace"].str.cat(here["destination_pod"], sep="/")
+    here["at"] = own.where(source, other).fillna("").astype("string")
     joined = pd.merge_asof(here, known[["time", "at", "config_version"]].sort_values("time"), on="time", by="at")
     joined["config_version"] = joined["config_version"].astype("string")
     return joined[[column.name for column in FLOWS]]

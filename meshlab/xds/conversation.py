@@ -170,11 +170,7 @@ class Conversation:
                 return False
             have = snapshot.resources.get(type_url, {})
             names = have if watch.wildcard else watch.names & have.keys()
-            if any(watch.sent.get(name) != have[name].version for name in names):
-                return False
-        return True
-
-    @property
+@@erty
     def settled(self) -> bool:
         """Has the client acknowledged all it subscribed to of the newest snapshot?"""
         if self._snapshot is None:
@@ -185,5 +181,7 @@ class Conversation:
             have = self._snapshot.resources.get(type_url, {})
             names = have.keys() if watch.wildcard else watch.names & have.keys()
             if any(watch.sent.get(name) != have[name].version for name in names):
+                return False
+            if any(version and name not in have for name, version in watch.sent.items()):
                 return False
         return True

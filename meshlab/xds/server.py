@@ -55,10 +55,6 @@ class AdsServer:
             stream.conversation.offer(snapshot)
             stream.wake.set()
 
-    def snapshot(self, client: str) -> Snapshot | None:
-        """What the client is offered now."""
-        return self._snapshots.get(client)
-
     def settled(self, client: str) -> bool:
         """Has the client acknowledged all that it is offered?"""
         streams = self._streams.get(client, set())

@@ -19,6 +19,8 @@ from meshlab.compile.xds.plan import Target
 from meshlab.model.world import World
 
 PASSTHROUGH = "passthrough"
+INBOUND_SOURCE = "127.0.0.6"
+"""As in Istio."""
 _ALPN = {"h1": tls.ALPN_H1, "h2": tls.ALPN_H2, "tcp": tls.ALPN_TCP}
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MANY = 1 << 20
@@ -45,6 +47,14 @@ def for_identity(name: str, variant: str, spiffe_id: str) -> cluster.Cluster:
     made.type = cluster.Cluster.ORIGINAL_DST
     made.lb_policy = cluster.Cluster.CLUSTER_PROVIDED
     made.transport_socket.CopyFrom(tls.upstream(_ALPN[variant], [spiffe_id]))
+    return made
+
+
+def to_application(name: str) -> cluster.Cluster:
+    """The pod's own application. The source address tells the interception rules that this is the way in; a pod that
+    calls its own Service comes with the pod's address and goes through the front door."""
+    made = original_dst(name)
+    made.upstream_bind_config.source_address.address = INBOUND_SOURCE
     return made
 
 

@@ -77,8 +77,7 @@ def manager(
         stream_idle_timeout=seconds(300),
     )
     made.normalize_path.value = True
-    made.use_remote_address.value = direction == "outbound"
-    made.skip_xff_append = direction == "outbound"
+    made.skip_xff_append = True
     made.generate_request_id.value = False
     made.common_http_protocol_options.idle_timeout.CopyFrom(seconds(3600))
     if rds:

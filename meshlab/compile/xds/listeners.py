@@ -1,4 +1,4 @@
-"""LDS: what leaves the pod (15001 and one listener per ClusterIP port), what enters it (15006), health and statistics."""
+"""LDS: what leaves the pod (15001, one listener per ClusterIP port), what enters it (15006), health, statistics."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ _RULES = f"""
 table ip meshlab {{
  chain out {{
   type nat hook output priority -100;
+  meta skuid {PROXY_UID} oifname "lo" ip daddr != 127.0.0.0/8 ip saddr != 127.0.0.6 tcp dport != 15006 redirect to :15006
   meta skuid {PROXY_UID} return
   oifname "lo" return
   ip daddr 127.0.0.0/8 return

@@ -1,4 +1,4 @@
-"""The embedded stand-in for a Kubernetes cluster: documents, controllers, kubelet, DNS, service NAT, one change at a time."""
+"""The embedded stand-in for a Kubernetes cluster: documents, controllers, kubelet, DNS, service NAT."""
 
 from __future__ import annotations
 

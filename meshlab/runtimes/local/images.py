@@ -1,4 +1,4 @@
-"""What an image name means without an image registry: built-in samples, or an explicit command from the host's files."""
+"""What an image name means without an image registry: built-in samples, or a command from the host's files."""
 
 from __future__ import annotations
 
