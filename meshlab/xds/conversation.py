@@ -170,7 +170,11 @@ class Conversation:
                 return False
             have = snapshot.resources.get(type_url, {})
             names = have if watch.wildcard else watch.names & have.keys()
-@@erty
+            if any(watch.sent.get(name) != have[name].version for name in names):
+                return False
+        return True
+
+    @property
     def settled(self) -> bool:
         """Has the client acknowledged all it subscribed to of the newest snapshot?"""
         if self._snapshot is None:
