@@ -250,7 +250,7 @@ class Lab:
         if status["revision"] < revision:
             return f"the control plane to see revision {revision}"
         behind = [
-            f"{row['namespace']}/{row['pod']}"
+            f"{row['namespace']}/{row['pod']}{' (refused: ' + row['nack'][-200:] + ')' if row['nack'] else ''}"
             for row in await self._control.json("/proxies")
             if row["connected"] and row["acked_version"] != row["wanted_version"]
         ]

@@ -54,7 +54,8 @@ def to_application(name: str) -> cluster.Cluster:
     """The pod's own application. The source address tells the interception rules that this is the way in; a pod that
     calls its own Service comes with the pod's address and goes through the front door."""
     made = original_dst(name)
-    made.upstream_bind_config.source_address.address = INBOUND_SOURCE
+    source = made.upstream_bind_config.source_address
+    source.address, source.port_value = INBOUND_SOURCE, 0
     return made
 
 
