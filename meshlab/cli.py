@@ -66,7 +66,7 @@ def show_frame(frame: pd.DataFrame, output: str) -> None:
         frame = frame.dropna(axis="columns", how="all")
         if not _out.is_terminal:
             _out.width = 400
-    show([{k: _plain(v) for k, v in row.items()} for row in frame.to_dict("records")], output)
+    show([{str(k): _plain(v) for k, v in row.items()} for row in frame.to_dict("records")], output)
 
 
 def _plain(value: Any) -> Any:

@@ -223,7 +223,7 @@ class Lab:
                 self._progress(f"waiting for {what}: {reason.splitlines()[0]}")
                 last = reason
             if time.monotonic() > deadline:
-                raise TimedOut(f"waited {timeout_s:g} s for {what}: {reason}", hint="see `meshlab get pods`")
+                raise TimedOut(f"waited {timeout_s:g} s for {what}: {reason}", hint="meshlab get pods")
             await asyncio.sleep(0.05)
 
     async def _not_settled(self) -> str:

@@ -22,7 +22,7 @@ def flows_frame(events: Iterable[FlowEvent], acks: Sequence[dict[str, Any]] = ()
     frame["time"] = pd.to_datetime(frame["time"], unit="ns", utc=True)
     for column in FLOWS:
         if column.name != "time":
-            frame[column.name] = frame[column.name].astype(column.dtype)
+            frame[column.name] = frame[column.name].astype(pd.api.types.pandas_dtype(column.dtype))
     frame = frame.sort_values("time", kind="stable", ignore_index=True)
     return _with_versions(frame, acks)
 

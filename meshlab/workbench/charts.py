@@ -21,7 +21,7 @@ def latency_ecdf(flows: pd.DataFrame, by: str = "destination_workload") -> alt.C
         values = group["latency_ms"].astype(float).quantile(steps)
         parts.append(pd.DataFrame({"latency_ms": values.to_numpy(), "share": steps, by: str(name)}))
     data = pd.concat(parts) if parts else pd.DataFrame({"latency_ms": [], "share": [], by: []})
-    return (
+    chart: alt.Chart = (
         alt.Chart(data, title="Latency as the source saw it")
         .mark_line(interpolate="step-after")
         .encode(
@@ -32,6 +32,7 @@ def latency_ecdf(flows: pd.DataFrame, by: str = "destination_workload") -> alt.C
         )
         .properties(width=480, height=280)
     )
+    return chart
 
 
 def save(chart: alt.Chart, path: Path) -> None:

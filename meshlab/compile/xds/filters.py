@@ -40,7 +40,7 @@ def _log(direction: str, kind: str) -> accesslog.AccessLog:
         grpc_service=grpc_service.GrpcService(envoy_grpc=grpc_service.GrpcService.EnvoyGrpc(cluster_name=ADS_CLUSTER)),
         buffer_flush_interval=seconds(0.5),
         buffer_size_bytes=u32(64 << 10),
-        custom_tags=[tag.CustomTag(tag=name, value=value) for name, value in _TAGS.items()],
+        custom_tags=[tag.CustomTag(tag=name, value=value) for name, value in {**_TAGS, "direction": direction}.items()],
     )
     if kind == "http":
         config = als.HttpGrpcAccessLogConfig(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from envoy.config.core.v3 import address_pb2 as address
 from envoy.config.rbac.v3 import rbac_pb2 as rbac
@@ -94,7 +94,7 @@ def _text(value: str, *, prefix: str = "") -> string_pb2.StringMatcher:
 
 
 def _source(world: World, source: Source) -> Iterable[rbac.Principal]:
-    fields = (
+    fields: tuple[tuple[tuple[str, ...], tuple[str, ...], Callable[[str], rbac.Principal]], ...] = (
         (source.principals, source.not_principals, _principal),
         (source.namespaces, source.not_namespaces, _namespace),
         (source.service_accounts, source.not_service_accounts, lambda value: _service_account(world, value)),
@@ -146,7 +146,9 @@ def _source_ip(value: str) -> rbac.Principal:
 
 
 def _operation(operation: Operation, *, http: bool) -> Iterable[rbac.Permission]:
-    fields = [(operation.ports, operation.not_ports, _port)]
+    fields: list[tuple[tuple[str, ...], tuple[str, ...], Callable[[str], rbac.Permission]]] = [
+        (operation.ports, operation.not_ports, _port)
+    ]
     if http:
         fields += [
             (operation.hosts, operation.not_hosts, lambda value: _header(":authority", value, ignore_case=True)),

@@ -43,7 +43,7 @@ def configuration(world: World, target: Target, variant: str) -> route_pb2.Route
     attached = [route for route in world.mesh.all(HTTPRoute) if _attached(route, target)]
     routes = [
         _route(world, target, variant, route, index, rule, match)
-        for _, route, index, rule, match in sorted(_keyed(attached), key=lambda item: item[0])  # type: ignore[arg-type,return-value]
+        for _, route, index, rule, match in sorted(_keyed(attached), key=lambda item: item[0])
     ]
     if not attached:
         action = rc.RouteAction(cluster=target.cluster(variant), retry_policy=_default_retry())

@@ -53,8 +53,8 @@ def _ms(duration: Any) -> float | None:
 
 def _ends(common: log.AccessLogCommon, own: Mapping[str, Any], peers: Peers) -> dict[str, Any]:
     """Both ends of a flow, from the reporter's side."""
-    inbound = common.upstream_cluster.startswith("inbound|")
     tags = common.custom_tags
+    inbound = tags.get("direction") == "inbound"
     client = common.downstream_direct_remote_address.socket_address
     local = common.downstream_local_address.socket_address
     server = local if inbound else common.upstream_remote_address.socket_address

@@ -5,11 +5,12 @@ from __future__ import annotations
 from meshlab.runtimes.base import PROXY_UID
 
 _OWN_PORTS = "15001, 15006, 15008, 15021, 15090"
+_OWN_CALL = f'meta skuid {PROXY_UID} oifname "lo" ip daddr != 127.0.0.0/8 ip saddr != 127.0.0.6'
 _RULES = f"""
 table ip meshlab {{
  chain out {{
   type nat hook output priority -100;
-  meta skuid {PROXY_UID} oifname "lo" ip daddr != 127.0.0.0/8 ip saddr != 127.0.0.6 tcp dport != 15006 redirect to :15006
+  {_OWN_CALL} tcp dport != 15006 redirect to :15006
   meta skuid {PROXY_UID} return
   oifname "lo" return
   ip daddr 127.0.0.0/8 return

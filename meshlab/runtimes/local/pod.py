@@ -7,9 +7,10 @@ import contextlib
 import os
 import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from meshlab.errors import MeshlabError
 from meshlab.kit import netns, processes
@@ -101,8 +102,8 @@ class LivePod:
         """Start it, or take over what a former daemon started."""
         self._task(self._live())
 
-    def _task(self, coroutine: object) -> None:
-        self._tasks.append(asyncio.ensure_future(coroutine))  # type: ignore[arg-type]
+    def _task(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.ensure_future(coroutine))
 
     async def _live(self) -> None:
         try:
