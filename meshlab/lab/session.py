@@ -178,7 +178,7 @@ class Lab:
         return loop.run(self._runtime.pods())
 
     def pod(self, name: str, *, namespace: str = "") -> PodId:
-        """The pod meant by `pod`, `ns/pod`, or a workload's name (its first ready pod). NotFound names what there is."""
+        """The pod meant by `pod`, `ns/pod` or a workload's name (its first ready pod); NotFound says what there is."""
         if "/" in name:
             namespace, name = name.split("/", 1)
         pods = [pod for pod in self.pods() if not namespace or pod.pod.namespace == namespace]

@@ -16,6 +16,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp
 from envoy.type.tracing.v3 import custom_tag_pb2 as tag
+from google.protobuf.any_pb2 import Any as AnyMessage
 
 from meshlab.compile.xds import tls
 from meshlab.compile.xds.pack import any_of, seconds, u32
@@ -94,16 +95,23 @@ def tcp_proxy(direction: str, cluster: str) -> lc.Filter:
     return lc.Filter(name="envoy.filters.network.tcp_proxy", typed_config=any_of(made))
 
 
-def http_guards(world: World, endpoint: Endpoint) -> list[hcm.HttpFilter]:
-    """DENY, then ALLOW."""
-    found = []
+GUARDS = tuple(
+    hcm.HttpFilter(name=f"envoy.filters.http.rbac.{action}", typed_config=any_of(http_rbac.RBAC()))
+    for action in ("deny", "allow")
+)
+"""DENY, then ALLOW. Their rules come with the routes, so that a change holds from the next request on and no
+connection has to end for it."""
+
+
+def http_rules(world: World, endpoint: Endpoint) -> dict[str, AnyMessage]:
+    """The rules of the guards, by filter name, for a virtual host."""
+    found = {}
     for action in (Action.DENY, Action.ALLOW):
         rules = compile_rules(world, endpoint, action, http=True)
         if rules is not None:
             shadow = rbac.RBAC(action=rules.action, policies=rules.policies) if action is Action.ALLOW else None
-            config = http_rbac.RBAC(rules=rules, shadow_rules=shadow)
-            name = f"envoy.filters.http.rbac.{action.lower()}"
-            found.append(hcm.HttpFilter(name=name, typed_config=any_of(config)))
+            config = http_rbac.RBACPerRoute(rbac=http_rbac.RBAC(rules=rules, shadow_rules=shadow))
+            found[f"envoy.filters.http.rbac.{action.lower()}"] = any_of(config)
     return found
 
 

@@ -137,11 +137,10 @@ def inbound(world: World, endpoint: Endpoint) -> listener.Listener:
 
 
 def _inbound_chains(world: World, endpoint: Endpoint, port: int, protocol: Protocol) -> list[lc.FilterChain]:
-    guards = filters.http_guards(world, endpoint)
     name = f"inbound|{port}||"
 
     def http() -> list[lc.Filter]:
-        return [filters.manager("inbound", routes=_to(name), guards=guards)]
+        return [filters.manager("inbound", rds=name, guards=filters.GUARDS)]
 
     def raw() -> list[lc.Filter]:
         return [*filters.tcp_guards(world, endpoint), filters.tcp_proxy("inbound", name)]
@@ -171,6 +170,17 @@ def _inbound_chains(world: World, endpoint: Endpoint, port: int, protocol: Proto
                 found.append(chain("plain-http", http(), "raw_buffer", [*_H1, *_H2C]))
             found.append(chain("plain-tcp", raw(), "raw_buffer", []))
         found.append(chain("own-tls", raw(), "tls", []))
+    return found
+
+
+def inbound_routes(world: World, endpoint: Endpoint) -> list[route_pb2.RouteConfiguration]:
+    """The routes to the application, and with them the authorization rules."""
+    found = []
+    for port in (0, *container_protocols(world, endpoint)):
+        made = _to(f"inbound|{port}||")
+        for name, config in filters.http_rules(world, endpoint).items():
+            made.virtual_hosts[0].typed_per_filter_config[name].CopyFrom(config)
+        found.append(made)
     return found
 
 

@@ -178,11 +178,12 @@ def _path(value: str) -> rbac.Permission:
 
 
 def _condition_permission(condition: Condition) -> rbac.Permission:
-    one = {
+    known: dict[str, Callable[[str], rbac.Permission]] = {
         "destination.ip": lambda value: rbac.Permission(destination_ip=_cidr(value)),
         "destination.port": _port,
         "connection.sni": lambda value: rbac.Permission(requested_server_name=_text(value)),
-    }[condition.key]
+    }
+    one = known[condition.key]
     found = [_or_permission([one(value) for value in condition.values])] if condition.values else []
     if condition.not_values:
         found.append(rbac.Permission(not_rule=_or_permission([one(value) for value in condition.not_values])))

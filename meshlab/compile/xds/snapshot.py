@@ -71,6 +71,7 @@ def compile_pod(world: World, pod: PodId) -> Snapshot:
         {
             **shared,
             CLUSTER: {**shared[CLUSTER], **_named([(name, clusters.to_application(name)) for name in own])},
+            ROUTE: {**shared[ROUTE], **_named([(one.name, one) for one in listeners.inbound_routes(world, endpoint)])},
             LISTENER: {**shared[LISTENER], "inbound": resource("inbound", inbound)},
         },
     )

@@ -33,7 +33,7 @@ class SidecarPlane:
         """Interception and one Envoy, ready before the application."""
         config = bootstrap(endpoint, str(self._ads_socket), self._mint(endpoint))
         argv = (envoy_binary(), "-c", "{dir}/envoy.json", "--concurrency", "1", "--disable-hot-restart",
-                "--log-level", "warning", "--drain-time-s", "5")  # fmt: skip
+                "--log-level", "warning", "--drain-time-s", "5", "--drain-strategy", "immediate")  # fmt: skip
         companion = Companion(
             "envoy",
             argv,
