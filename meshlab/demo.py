@@ -171,7 +171,8 @@ def ejection_report(lab: Lab) -> pd.DataFrame:
         requests=("count", "sum"), errors=("status", lambda status: int((status >= 500).sum()))
     )
     lab.remove("deployment", "ratings-broken", namespace="shop")
-    return counts.reset_index()
+    reset: pd.DataFrame = counts.reset_index()
+    return reset
 
 
 def latency_report(lab: Lab) -> pd.DataFrame:
