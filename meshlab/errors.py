@@ -5,6 +5,7 @@ MeshlabError                 exit code 2: wrong use or input, unless a child say
 ├── NotFound                 a named thing is not there (lab, pod, service, namespace)
 ├── Conflict                 it exists already, or somebody else holds it
 ├── CannotRun                exit code 3: this machine lacks something (root, Envoy, nftables, cgroup v2)
+├── Unauthenticated          a caller did not prove who it is; it is given nothing
 ├── Unavailable              a daemon of the lab does not answer; try again or `meshlab doctor`
 └── TimedOut                 a wait ended before what was waited for came
 """
@@ -50,6 +51,10 @@ class CannotRun(MeshlabError):
     """This machine lacks what the call needs."""
 
     exit_code = 3
+
+
+class Unauthenticated(MeshlabError):
+    """A caller did not prove who it is."""
 
 
 class Unavailable(MeshlabError):

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+_TYPE = "type.googleapis.com/envoy."
+CLUSTER = f"{_TYPE}config.cluster.v3.Cluster"
+ENDPOINT = f"{_TYPE}config.endpoint.v3.ClusterLoadAssignment"
+LISTENER = f"{_TYPE}config.listener.v3.Listener"
+ROUTE = f"{_TYPE}config.route.v3.RouteConfiguration"
+SECRET = f"{_TYPE}extensions.transport_sockets.tls.v3.Secret"
+
 
 @dataclass(frozen=True)
 class Resource:
