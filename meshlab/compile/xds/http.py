@@ -18,6 +18,7 @@ from meshlab.compile.xds.resources import ads, packed
 
 DETECTION_MS = 100.0
 """How long a connection of an undeclared protocol may stay silent before it counts as TCP (server speaks first)."""
+_EARLY_BYTES = 65_536
 H1_INSPECTED = ("http/1.0", "http/1.1")
 H2_INSPECTED = ("h2c",)
 
@@ -51,7 +52,9 @@ def manager(direction: str, stat_prefix: str, route_config: str, filters: Sequen
     return network_filter("envoy.filters.network.http_connection_manager", config)
 
 
-def tcp_proxy(direction: str, stat_prefix: str, cluster: str) -> Any:
+def tcp_proxy(direction: str, stat_prefix: str, cluster: str, *, judged: bool = False) -> Any:
+    """`judged`: RBAC filters stand before it. They decide at the client's first byte, so the application is dialled no
+    sooner; else one that speaks first would have spoken to a client that is then denied (Envoy issue 9023)."""
     config = tcp_proxy_pb2.TcpProxy(
         stat_prefix=stat_prefix,
         cluster=cluster,
@@ -59,6 +62,9 @@ def tcp_proxy(direction: str, stat_prefix: str, cluster: str) -> Any:
         idle_timeout={"seconds": 0},
         max_connect_attempts={"value": 3},
     )
+    if judged:
+        config.upstream_connect_mode = tcp_proxy_pb2.ON_DOWNSTREAM_DATA
+        config.max_early_data_bytes.value = _EARLY_BYTES
     return network_filter("envoy.filters.network.tcp_proxy", config)
 
 

@@ -63,7 +63,7 @@ def _chains(port: int, protocol: Protocol, strict: bool, trust_domain: str, gate
     """One port's chains. DISABLE still takes mesh TLS, from peers that have not heard of it yet."""
     name = names.inbound_cluster(port)
     web = http.manager(_DIRECTION, f"inbound_{port}", name, rbac.http_filters())
-    raw = [*gates, http.tcp_proxy(_DIRECTION, f"inbound_{port}", name)]
+    raw = [*gates, http.tcp_proxy(_DIRECTION, f"inbound_{port}", name, judged=bool(gates))]
 
     def chain(kind: str, filters: list[Any], transport: str, seen: tuple[str, ...] = (), socket: Any = None) -> Any:
         match: dict[str, Any] = {"transport_protocol": transport, "application_protocols": seen}
