@@ -42,7 +42,7 @@ def flows_frame(events: Sequence[FlowEvent], acks: Iterable[Row] = ()) -> pd.Dat
 
 def _with_versions(frame: pd.DataFrame, known: pd.DataFrame) -> pd.DataFrame:
     """Join each flow with the newest ACK of its reporter at or before its time."""
-    known["time"] = pd.to_datetime(known["time"], unit="ns", utc=True).astype(schema.TIME)
+    known["time"] = _times(known["time"].tolist())
     known["reporter_pod"] = known["reporter_pod"].astype("string")
     at_source = frame["reporter"] == "source"
     namespace = frame["source_namespace"].where(at_source, frame["destination_namespace"])
@@ -178,5 +178,11 @@ def _frame(rows: Sequence[Row], columns: tuple[Column, ...]) -> pd.DataFrame:
 
 def _array(values: list[Any], column: Column) -> Any:
     if column.dtype == schema.TIME:
-        return pd.to_datetime(pd.array(values, dtype="Int64"), unit="ns", utc=True).astype(schema.TIME)
-    return pd.array(values, dtype=column.dtype)
+        return _times(values)
+    dtype: Any = column.dtype
+    return pd.array(values, dtype=dtype)
+
+
+def _times(values: list[int | None]) -> Any:
+    """Nanoseconds since 1970, None for none; through integers, because floats would round them."""
+    return pd.to_datetime(pd.Series(values, dtype="Int64"), unit="ns", utc=True).dt.as_unit("ns").array

@@ -69,7 +69,7 @@ def test_streams_the_same_records_as_bytes_also_across_segments(tmp_path: Path) 
         assert [record.cursor for record in store.records(raw)] == list(range(after + 1, 504))
 
 
-def test_an_incomplete_tail_is_not_read(tmp_path: Path) -> None:
+def test_an_incomplete_tail_is_not_read() -> None:
     whole = store.encode(Record(1, "shop/web", 5, b"abc"))
     assert list(store.records(whole + whole[:-1])) == [Record(1, "shop/web", 5, b"abc")]
     assert list(store.records(b"")) == []
