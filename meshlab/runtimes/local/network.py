@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from meshlab.errors import CannotRun
 from meshlab.kit import processes
 from meshlab.kit.ledger import Ledger, remove_netns
@@ -98,9 +96,8 @@ class Network:
 
     def _in(self, netns: str, script: str, stdin: str = "") -> None:
         command = ["ip", "netns", "exec", netns, "/bin/sh", "-ec", script]
-        try:
-            processes.run(command, stdin=stdin.encode())
-        except subprocess.CalledProcessError as error:
+        done = processes.run(command, stdin=stdin.encode(), check=False)
+        if done.returncode:
             raise CannotRun(
-                f"network of {netns}: {error.stderr.decode().strip()}", hint="meshlab doctor shows what is missing"
-            ) from error
+                f"network of {netns}: {done.stderr.decode().strip()}", hint="meshlab doctor shows what is missing"
+            )
