@@ -9,7 +9,7 @@ import sys
 import time
 
 from meshlab.dataplanes.sidecar import SidecarPlane
-from meshlab.errors import CannotRun
+from meshlab.errors import CannotRun, MeshlabError
 from meshlab.identity.tokens import TokenKey
 from meshlab.kit.layout import Layout
 from meshlab.kit.ledger import Ledger
@@ -23,6 +23,9 @@ from meshlab.runtimes.local.cluster import Cluster
 from meshlab.runtimes.local.kubelet import Kubelet
 from meshlab.runtimes.local.network import Network
 from meshlab.runtimes.local.store import Store
+
+_NOTE = "control-plane.pid"
+_PAUSE_FIRST_S, _PAUSE_MAX_S, _LONG_S = 0.25, 5.0, 5.0
 
 
 class Hooks:
@@ -40,20 +43,35 @@ class Hooks:
 
 
 async def keep_control_plane(layout: Layout) -> None:
-    """Start the control plane, or find it running, and start it again when it ends."""
-    memory = layout.root / "control-plane.pid"
+    """Start the control plane, or find it running, and start it again when it ends: at once if it had lived a while,
+    else after a pause that grows."""
+    pause = _PAUSE_FIRST_S
     while True:
         began = time.monotonic()
-        known = None
-        if memory.exists():
-            pid, started = memory.read_text().split()
-            known = Proc(int(pid), float(started))
+        known = _remembered(layout)
         if known is None or not known.alive():
             known = lifecycle.start_daemon(layout, "meshlab.daemons.controlplane", "control-plane")
-            memory.write_text(f"{known.pid} {known.started!r}")
+            _remember(layout, known)
         await known.exited()
+        lived_long = time.monotonic() - began > _LONG_S
+        pause = _PAUSE_FIRST_S if lived_long else min(pause * 2, _PAUSE_MAX_S)
         print(f"control plane (pid {known.pid}) ended; starting it again", flush=True)
-        await asyncio.sleep(0.0 if time.monotonic() - began > 5 else 0.5)
+        await asyncio.sleep(0.0 if lived_long else pause)
+
+
+def _remembered(layout: Layout) -> Proc | None:
+    """The control plane that a former daemon started; None if it left no readable note."""
+    try:
+        pid, started = (layout.root / _NOTE).read_text().split()
+        return Proc(int(pid), float(started))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _remember(layout: Layout, proc: Proc) -> None:
+    temporary = layout.root / f"{_NOTE}.tmp"
+    temporary.write_text(f"{proc.pid} {proc.started!r}")
+    temporary.rename(layout.root / _NOTE)
 
 
 def load_settings(layout: Layout) -> Settings:
@@ -64,10 +82,11 @@ def load_settings(layout: Layout) -> Settings:
 async def main(name: str) -> None:
     layout = Layout.of(name)
     settings = load_settings(layout)
+    lock = lifecycle.hold(layout)
     layout.identity.mkdir(exist_ok=True, mode=0o700)
     keeper = asyncio.create_task(keep_control_plane(layout))
     tokens = TokenKey.load_or_create(layout.identity / "token.key")
-    hooks = Hooks(SidecarPlane(layout.ads_socket, tokens.mint_for, settings.trust_domain))
+    hooks = Hooks(SidecarPlane(layout.ads_socket, tokens.mint_for))
     ledger = Ledger(layout.ledger)
     network = Network(name, ledger, settings.nodes)
     cluster = Cluster(
@@ -85,9 +104,13 @@ async def main(name: str) -> None:
     work = asyncio.create_task(cluster.run())
     waiting = asyncio.create_task(ended.wait())
     done, _ = await asyncio.wait({work, keeper, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    lock.close()
     for task in done - {waiting}:
         task.result()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    try:
+        asyncio.run(main(sys.argv[1]))
+    except MeshlabError as refused:
+        sys.exit(f"{refused}")

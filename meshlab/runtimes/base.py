@@ -22,6 +22,8 @@ class Observed:
     manifests: tuple[Manifest, ...] = ()
     endpoints: tuple[Endpoint, ...] = ()
     cluster_ips: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    pending: tuple[str, ...] = ()
+    """What does not run as the manifests want it, in words: a rollout under way, a pod that starts or leaves."""
 
 
 @dataclass(frozen=True)

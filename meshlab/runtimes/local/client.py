@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from meshlab.errors import Unavailable
+from meshlab.errors import MeshlabError, Unavailable
 from meshlab.kit.layout import Layout
 from meshlab.model.ids import Ref
 from meshlab.model.world import PodId
@@ -33,6 +33,7 @@ class LocalRuntime:
         return [wire.change_from(row) for row in await self._call("POST", "/delete", json=body)]
 
     async def watch(self) -> AsyncIterator[Observed]:
+        """As in the Protocol; Unavailable only if the daemon does not answer the first time."""
         revision = -1
         while True:
             try:
@@ -63,11 +64,19 @@ class LocalRuntime:
 
     async def logs(self, pod: PodId, *, container: str = "", follow: bool = False) -> AsyncIterator[bytes]:
         query = {"namespace": pod.namespace, "pod": pod.name, "container": container, "follow": str(int(follow))}
-        async with self._session() as session, session.get("http://cluster/logs", params=query) as answer:
-            if answer.status != 200:
-                raise_from(await answer.json())
-            async for line in answer.content:
-                yield line
+        rest = b""
+        try:
+            async with self._session() as session, session.get("http://cluster/logs", params=query) as answer:
+                if answer.status != 200:
+                    raise_from(await answer.json())
+                async for chunk in answer.content.iter_any():  # lines may be longer than aiohttp's own reader takes
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        yield line + b"\n"
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._gone(error) from error
+        if rest:
+            yield rest
 
     async def resources(self) -> list[ResourceSample]:
         return [wire.sample_from(row) for row in await self._call("GET", "/resources")]
@@ -82,13 +91,22 @@ class LocalRuntime:
 
     async def _call(self, method: str, path: str, **options: Any) -> Any:
         try:
-            async with self._session() as session, session.request(method, f"http://cluster{path}", **options) as answer:
+            async with (
+                self._session() as session,
+                session.request(method, f"http://cluster{path}", **options) as answer,
+            ):
+                if answer.status not in (200, 422):
+                    text = (await answer.text()).strip()
+                    raise MeshlabError(f"{path}: {answer.status} {text}", hint="see the daemon's log")
                 body = await answer.json()
                 if answer.status == 422:
                     raise_from(body)
                 return body
         except (aiohttp.ClientError, OSError) as error:
-            name = self._layout.name
-            raise Unavailable(
-                f"lab {name!r} does not answer: {error}", hint=f"meshlab up --name {name} (it takes over what runs)"
-            ) from error
+            raise self._gone(error) from error
+
+    def _gone(self, error: Exception) -> Unavailable:
+        name = self._layout.name
+        return Unavailable(
+            f"lab {name!r} does not answer: {error}", hint=f"meshlab up --name {name} (it takes over what runs)"
+        )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -11,10 +13,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import IO
 
 import aiohttp
 
-from meshlab.errors import CannotRun
+from meshlab.errors import CannotRun, Conflict
 from meshlab.kit import cgroups, processes
 from meshlab.kit.layout import Layout
 from meshlab.kit.ledger import Ledger
@@ -31,6 +34,22 @@ def start_daemon(layout: Layout, module: str, part: str) -> Proc:
     command = [sys.executable, "-m", module, layout.name]
     env = {**os.environ, "PYTHONUNBUFFERED": "1", "GRPC_VERBOSITY": "ERROR"}
     return processes.spawn(processes.joined(group, command), log=layout.logs / f"{part}.log", env=env, cwd="/")
+
+
+def hold(layout: Layout) -> IO[str]:
+    """Be the one cluster daemon of a lab for as long as the file is open. Conflict if another one is."""
+    file = (layout.root / "cluster.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise Conflict(f"lab {layout.name!r} has a cluster daemon already") from None
+    return file
+
+
+def _held(layout: Layout) -> bool:
+    """Is a cluster daemon alive (answering or not)? Not asked of the lock: to ask is to hold it for a moment."""
+    return bool(cgroups.pids(cgroups.lab_group(layout.name) / "system" / "cluster"))
 
 
 async def healthy(layout: Layout) -> bool:
@@ -55,24 +74,36 @@ async def launch(layout: Layout, settings: Settings, progress: Callable[[str], N
     fresh = not layout.settings.exists()
     if fresh:
         progress(f"making lab {layout.name} in {layout.root}")
-        layout.home.mkdir(parents=True, exist_ok=True, mode=0o711)
-        layout.root.mkdir(mode=0o711, exist_ok=True)
-        ledger = Ledger(layout.ledger)
-        ledger.record("folder", str(layout.root))
-        ledger.record("cgroup", str(cgroups.lab_group(layout.name)))
-        layout.logs.mkdir(exist_ok=True, mode=0o700)
-        layout.settings.touch(mode=0o600)
-        layout.settings.write_text(json.dumps(asdict(settings)))
+        _make(layout, settings)
     progress("starting the cluster daemon and the control plane")
     daemon = start_daemon(layout, "meshlab.daemons.cluster", "cluster")
     deadline = time.monotonic() + _START_S
     while not await healthy(layout):
-        if not daemon.alive() or time.monotonic() > deadline:
+        # a daemon that ends because another `up` was faster is no failure
+        if (not daemon.alive() and not _held(layout)) or time.monotonic() > deadline:
             words = _last_words(layout.logs / "cluster.log")
             if fresh:
                 await remove_lab(layout)
             raise CannotRun(f"the cluster daemon did not come up: {words}", hint="meshlab doctor")
         await asyncio.sleep(0.05)
+
+
+def _make(layout: Layout, settings: Settings) -> None:
+    """The lab's folder, its ledger first, its settings last: a folder without settings is one half made."""
+    for _ in range(3):  # the `down` of another lab may take the empty home away in between
+        with contextlib.suppress(FileNotFoundError):
+            layout.home.mkdir(parents=True, exist_ok=True, mode=0o711)
+            layout.root.mkdir(mode=0o711, exist_ok=True)
+            break
+    layout.root.chmod(0o711)  # whatever the umask
+    ledger = Ledger(layout.ledger)
+    ledger.record("folder", str(layout.root))
+    ledger.record("cgroup", str(cgroups.lab_group(layout.name)))
+    layout.logs.mkdir(exist_ok=True, mode=0o700)
+    temporary = layout.settings.with_suffix(".tmp")
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps(asdict(settings)))
+    temporary.rename(layout.settings)
 
 
 def _last_words(path: Path) -> str:
@@ -86,8 +117,11 @@ async def remove_lab(layout: Layout) -> None:
 
 
 def _remove(layout: Layout) -> None:
+    """Kill first, all at once: whoever lives could go on making things. No draining, `down` is not a rollout."""
     if not layout.root.exists():
         return
     cgroups.remove(cgroups.lab_group(layout.name))
     Ledger(layout.ledger).undo_all()
     shutil.rmtree(layout.root, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the last lab takes the home with it
+        layout.home.rmdir()

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 
 from aiohttp import web
 
 from meshlab import errors
-from meshlab.errors import InvalidDocuments, MeshlabError
+from meshlab.errors import InvalidDocuments, MeshlabError, NotFound
 from meshlab.kit.layout import Layout
-from meshlab.model import documents
 from meshlab.model.ids import Ref
-from meshlab.model.nouns import object_ref
 from meshlab.model.world import PodId
 from meshlab.runtimes.local import wire
 from meshlab.runtimes.local.cluster import Cluster
@@ -29,6 +27,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except MeshlabError as error:
         body = {"class": type(error).__name__, "message": error.message, "hint": error.hint}
         return web.json_response(body, status=422)
+    except (ValueError, KeyError, TypeError) as error:
+        what = f"{request.method} {request.path} was not understood: {type(error).__name__}: {error}"
+        return web.json_response({"class": "MeshlabError", "message": what, "hint": ""}, status=422)
 
 
 def raise_from(body: dict[str, str]) -> None:
@@ -64,12 +65,6 @@ class Api:
 
     async def apply(self, request: web.Request) -> web.Response:
         manifests = await request.json()
-        for manifest in manifests:
-            try:
-                documents.noun(manifest)
-            except (ValueError, KeyError, TypeError) as error:
-                raise MeshlabError(f"not a valid document: {error}") from error
-            object_ref(manifest)
         return web.json_response([asdict(change) for change in self._cluster.apply(manifests)])
 
     async def delete(self, request: web.Request) -> web.Response:
@@ -98,33 +93,32 @@ class Api:
         return web.json_response({"exit_code": done.exit_code, **texts})
 
     async def logs(self, request: web.Request) -> web.StreamResponse:
+        """The log so far; with `follow=1` it goes on until the client leaves or the pod is gone."""
         query = request.query
-        path = self._cluster.kubelet.log_path(PodId(query["namespace"], query["pod"]), query.get("container", ""))
+        pod, container = PodId(query["namespace"], query["pod"]), query.get("container", "")
+        path = self._cluster.kubelet.log_path(pod, container)
+        known = sorted(one.stem for one in path.parent.glob("*.log"))
+        if path.stem not in known:
+            raise NotFound(f"no log of {container or path.stem!r} in {pod}", hint=f"logs here: {', '.join(known)}")
+
+        def goes_on() -> bool:
+            alive = any(spec.pod == pod for spec in self._cluster.kubelet.specs())
+            return query.get("follow") == "1" and alive and request.transport is not None
+
         response = web.StreamResponse()
         await response.prepare(request)
-        async for chunk in _follow(str(path), query.get("follow") == "1"):
-            await response.write(chunk)
-        return response
+        with path.open("rb") as file:
+            while True:
+                last = not goes_on()  # asked before reading: what was written meanwhile is still read
+                while chunk := file.read(65536):
+                    await response.write(chunk)
+                if last:
+                    return response
+                await asyncio.sleep(0.1)
 
     async def resources(self, _: web.Request) -> web.Response:
         samples = await asyncio.to_thread(self._cluster.kubelet.resources)
         return web.json_response([asdict(sample) for sample in samples])
-
-
-async def _follow(path: str, follow: bool) -> AsyncIterator[bytes]:
-    try:
-        file = open(path, "rb")  # noqa: SIM115 (it is read across awaits)
-    except FileNotFoundError:
-        raise errors.NotFound("no log of that container", hint="containers: see `meshlab get pods -o json`") from None
-    with file:
-        while True:
-            chunk = file.read(65536)
-            if chunk:
-                yield chunk
-            elif follow:
-                await asyncio.sleep(0.1)
-            else:
-                return
 
 
 async def serve(layout: Layout, cluster: Cluster) -> web.AppRunner:

@@ -7,20 +7,23 @@ from meshlab.model.world import World, target_port
 
 
 def rules(world: World) -> str:
-    """An nftables script: each ClusterIP and TCP port to its ready pods, at random; refused where there is none."""
+    """An nftables script: each ClusterIP and port to its ready pods, at random; refused where there is none.
+
+    The answer of the refusal is ICMP "port unreachable", which a client sees as "connection refused". Connections that
+    are open already stay with their pod (NAT is decided once, by the first packet).
+    """
     nat, refuse = [], []
     for service in world.mesh.all(Service):
         address = world.cluster_ips.get((service.namespace, service.name))
         if address is None:
             continue
         for port in service.ports:
-            protocol = port.protocol.lower()
             targets = [
                 f"{endpoint.ip} . {number}"
                 for endpoint in world.selected(service)
                 if endpoint.ready and (number := target_port(port, endpoint))
             ]
-            match = f"ip daddr {address} {protocol} dport {port.port}"
+            match = f"ip daddr {address} {port.protocol.lower()} dport {port.port}"
             if targets:
                 choice = ", ".join(f"{index} : {target}" for index, target in enumerate(targets))
                 nat.append(f"{match} dnat to numgen random mod {len(targets)} map {{ {choice} }}")

@@ -17,6 +17,7 @@ def observed_to(observed: Observed) -> dict[str, Any]:
         "manifests": list(observed.manifests),
         "endpoints": [asdict(endpoint) for endpoint in observed.endpoints],
         "cluster_ips": [[*key, ip] for key, ip in observed.cluster_ips.items()],
+        "pending": list(observed.pending),
     }
 
 
@@ -25,7 +26,8 @@ def observed_from(data: dict[str, Any]) -> Observed:
         Endpoint(**{**row, "pod": PodId(**row["pod"]), "mode": Mode(row["mode"])}) for row in data["endpoints"]
     )
     cluster_ips = {(namespace, name): ip for namespace, name, ip in data["cluster_ips"]}
-    return Observed(data["revision"], tuple(data["manifests"]), endpoints, cluster_ips)
+    pending = tuple(data["pending"])
+    return Observed(data["revision"], tuple(data["manifests"]), endpoints, cluster_ips, pending)
 
 
 def change_from(row: dict[str, Any]) -> Change:
