@@ -9,8 +9,24 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from meshlab.model.mesh import Mesh
+from meshlab.model.mesh import Mesh, Noun
 from meshlab.model.policies import Action, AuthorizationPolicy, MtlsMode, Operation, PeerAuthentication, Rule, Source
+from meshlab.model.routes import (
+    BackendRef,
+    Filters,
+    HeaderModifier,
+    HTTPMatch,
+    HTTPRoute,
+    HTTPRule,
+    Mirror,
+    NamedMatch,
+    ParentRef,
+    PathMatch,
+    PathModifier,
+    Redirect,
+    Retry,
+    Rewrite,
+)
 from meshlab.model.services import Service, ServicePort
 from meshlab.model.world import Endpoint, PodId, World
 from tests.dataplanes.pair import Pair
@@ -33,8 +49,40 @@ SERVICE = Service(
     selector={"app": "server"},
 )
 
+BACKEND = BackendRef("server", "shop", 80)
+ROUTE = HTTPRoute(
+    "shop",
+    "all",
+    (ParentRef("server", "shop", port=80),),
+    (
+        HTTPRule(
+            (HTTPMatch("/files"), HTTPMatch("/files2.*", PathMatch.REGEX, query=(NamedMatch("q", "1"),), method="GET")),
+            Filters(
+                request_headers=HeaderModifier((("Host", "else"), ("x-a", "1%")), (("x-b", "2"),), ("x-c",)),
+                response_headers=HeaderModifier(set=(("x-sale", "50% off"),)),
+                rewrite=Rewrite(path=PathModifier(prefix="/")),
+                mirrors=(Mirror("server", "shop", 80, 50.0),),
+            ),
+            (BACKEND, BackendRef("server", "shop", 81, 0, Filters(request_headers=HeaderModifier(remove=("x-d",))))),
+            request_timeout_ms=3000,
+            backend_timeout_ms=2500,
+            retry=Retry(2, (503,), 50),
+        ),
+        HTTPRule(
+            (HTTPMatch("/old"),),
+            Filters(redirect=Redirect("https", "new.example", PathModifier(prefix="/fresh"), 0, 301)),
+        ),
+        HTTPRule(
+            (HTTPMatch("/files", headers=(NamedMatch("X-User", "ann"),)),), Filters(redirect=Redirect(hostname="ann"))
+        ),
+        HTTPRule((HTTPMatch("/full"),), Filters(rewrite=Rewrite("h", PathModifier(full="/"))), (BACKEND,)),
+        HTTPRule((HTTPMatch("/dead"),)),
+        HTTPRule((HTTPMatch("/lost"),), backends=(BackendRef("nobody", "shop", 80),)),
+    ),
+)
 
-def world(*nouns: AuthorizationPolicy | PeerAuthentication) -> World:
+
+def world(*nouns: Noun) -> World:
     endpoints = (
         Endpoint(CLIENT, "c", "10.129.0.2", "node-1", "client", "client", {"app": "client"}, ready=True),
         Endpoint(SERVER, "s", "10.129.0.3", "node-1", "server", "server", {"app": "server"}, ready=True),
@@ -125,6 +173,21 @@ def test_logs_name_the_peer(pair: Pair) -> None:
     assert pair.status("client", f"http://{IP}/") == "200"
     until(lambda: any(b"spiffe://cluster.local/ns/shop/sa/client" in one for one in pair.ads["server"].logs))
     until(lambda: any(b"spiffe://cluster.local/ns/shop/sa/server" in one for one in pair.ads["client"].logs))
+
+
+def test_routes_of_every_kind(pair: Pair) -> None:
+    """Envoy takes them all, and each does what it says."""
+    pair.update(world(ROUTE))
+    until(lambda: pair.status("client", f"http://{IP}/none") == "404")
+    answers = {"/files/": "200", "/filesystem": "404", "/files/etc": "404", "/dead": "500", "/lost": "500"}
+    assert {path: pair.status("client", f"http://{IP}{path}") for path in answers} == answers
+    where = pair.run(
+        "client", "curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", f"http://{IP}/old/x"
+    )
+    assert where == "301 https://new.example/fresh/x"
+    assert pair.status("client", f"http://{IP}/files/", "-H", "x-user: ann") == "302"
+    assert "50% off" in pair.run("client", "curl", "-si", f"http://{IP}/files/")
+    pair.update(world())
 
 
 def handshakes(pair: Pair) -> int:

@@ -2,7 +2,7 @@
 
 The source principal is the URI SAN that the peer's certificate proved; without mesh TLS there is none.
 On TCP an ALLOW rule that asks for something of HTTP matches nothing, a DENY rule is judged by the rest of it.
-Where a pod has policies, a TCP client must send its first byte before the application is dialled (see `http.tcp_proxy`).
+Where a pod has policies, a TCP client must speak before the application is dialled (see `http.tcp_proxy`).
 """
 
 from __future__ import annotations
