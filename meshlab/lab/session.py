@@ -252,7 +252,7 @@ class Lab:
         behind = [
             f"{row['namespace']}/{row['pod']}{' (refused: ' + row['nack'][-200:] + ')' if row['nack'] else ''}"
             for row in await self._control.json("/proxies")
-            if row["connected"] and row["acked_version"] != row["wanted_version"]
+            if not row["connected"] or row["acked_version"] != row["wanted_version"]
         ]
         return f"{', '.join(behind)} to acknowledge {status['version']}" if behind else ""
 
