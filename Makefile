@@ -29,4 +29,4 @@ notebook: $(READY) ## open the notebooks in JupyterLab
 	@cd notebooks && ../$(BIN)/jupyter lab --allow-root --ip=127.0.0.1
 
 clean: ## remove the virtual environment and caches
-	@rm -rf $(VENV) .ruff_cache .mypy_cache .pytest_cache .import_linter_cache .hypothesis build dist bench-results.json
+	@rm -rf $(VENV) .ruff_cache .mypy_cache .pytest_cache .import_linter_cache .hypothesis build dist

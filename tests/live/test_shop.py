@@ -140,3 +140,29 @@ def test_down_leaves_nothing_after_everything_was_killed() -> None:
     assert name not in Path("/proc/mounts").read_text().split("/")
     for process in psutil.process_iter(["cmdline"]):
         assert name not in (process.info["cmdline"] or [])
+
+
+def test_a_call_to_a_pod_by_its_address_is_mtls(shop: Lab) -> None:
+    [address] = [pod.ip for pod in shop.pods() if pod.pod.name == "ratings-1"]
+    assert call(shop, "reviews-v1", f"http://{address}:8080/direct")["name"] == "ratings"
+    flows = shop.flows()
+    rows = flows[(flows["path"] == "/direct") & (flows["reporter"] == "destination")]
+    assert len(rows) == 1
+    assert rows["mtls"].all()
+
+
+def test_no_plaintext_on_the_link_between_nodes(shop: Lab, tmp_path: Path) -> None:
+    captured = tmp_path / "link.pcap"
+    fabric = f"ml-{shop.settings.name}-fabric"
+    command = ["ip", "netns", "exec", fabric, "tcpdump", "-i", "node-1", "-U", "-w", str(captured), "tcp"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as capture:
+        time.sleep(1)
+        sent = shop.traffic(
+            "reviews-v1", "http://ratings/known-bytes-4711", namespace="shop", rate=50.0, duration_s=2.0
+        )
+        time.sleep(1)
+        capture.terminate()
+    assert sent.summary["failed"] == 0
+    raw = captured.read_bytes()
+    assert len(raw) > 20_000, "the link carried this traffic"
+    assert b"known-bytes-4711" not in raw

@@ -62,11 +62,13 @@ def outbound(world: World) -> tuple[listener.Listener, list[cluster.Cluster]]:
 def _direct(world: World) -> tuple[list[lc.FilterChain], list[cluster.Cluster]]:
     """One chain and one cluster per (identity, port, variant) of meshed pods."""
     groups: dict[tuple[str, str, int, str], list[str]] = {}
-    for pod in world.endpoints:
-        if pod.mode is Mode.NONE or not pod.ip or pod.terminating:
-            continue
-        declared = container_protocols(world, pod)
-        for port, protocol in [*declared.items(), (0, Protocol.TCP)]:
+    meshed = [(pod, container_protocols(world, pod)) for pod in world.endpoints if pod.mode is not Mode.NONE and pod.ip]
+    # Envoy chooses by port first and does not come back: a port that one pod declares needs a chain for every pod,
+    # or a call to another pod's same port would pass as plaintext.
+    ports = sorted({0, *(port for _, declared in meshed for port in declared)})
+    for pod, declared in meshed:
+        for port in ports:
+            protocol = declared.get(port, Protocol.TCP)
             if takes_mtls(world, pod, port):
                 variant = {Protocol.HTTP: "h1", Protocol.HTTP2: "h2", Protocol.GRPC: "h2"}.get(protocol, "tcp")
                 groups.setdefault((pod.pod.namespace, pod.service_account, port, variant), []).append(pod.ip)

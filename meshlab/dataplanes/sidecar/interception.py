@@ -8,6 +8,10 @@ _OWN_PORTS = "15001, 15006, 15008, 15021, 15090"
 _OWN_CALL = f'meta skuid {PROXY_UID} oifname "lo" ip daddr != 127.0.0.0/8 ip saddr != 127.0.0.6'
 _RULES = f"""
 table ip meshlab {{
+ chain guard {{
+  type filter hook prerouting priority -150;
+  iifname != "lo" tcp dport {{ 15001, 15006 }} drop
+ }}
  chain out {{
   type nat hook output priority -100;
   {_OWN_CALL} tcp dport != 15006 redirect to :15006

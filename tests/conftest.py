@@ -1,0 +1,39 @@
+"""What all tests share: root or a clear refusal, and names for labs that no other run uses."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import string
+from collections.abc import Callable
+
+import pytest
+
+_NEEDS_ROOT = {"live", "runtimes", "daemons", "kit", "dataplanes", "bench"}
+_DIGITS = string.digits + string.ascii_lowercase
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fail at once, with the way out, instead of skipping what needs root: a skipped contract is not kept."""
+    rooms = {item.path.parent.name for item in session.items}
+    if os.geteuid() != 0 and (needing := sorted(rooms & _NEEDS_ROOT)) and not session.config.option.collectonly:
+        pytest.exit(
+            f"tests/{{{','.join(needing)}}} make network namespaces and cgroups: run them as root (sudo make test), "
+            "or name the rooms that need none, for example: pytest tests/model tests/compile",
+            returncode=3,
+        )
+
+
+@pytest.fixture
+def lab_name() -> Callable[[], str]:
+    """Gives a new lab name at each call: short (names of links have 15 characters) and unlike those of other runs."""
+    numbers = itertools.count(1)
+    return lambda: f"t{_base36(os.getpid())}-{next(numbers)}"
+
+
+def _base36(number: int) -> str:
+    digits = ""
+    while number:
+        number, rest = divmod(number, 36)
+        digits = _DIGITS[rest] + digits
+    return digits or "0"
