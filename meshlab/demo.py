@@ -160,6 +160,7 @@ def ejection_report(lab: Lab) -> pd.DataFrame:
     lab.apply(_FAILING)
     lab.wait()
     result = lab.traffic("reviews-v1", "http://ratings/", namespace="shop", rate=60.0, duration_s=4.0)
+    _console.print(f"answers: {result.summary['status']} errors: {result.summary['errors']}")
     flows = lab.flows()
     recent = flows[
         (flows["reporter"] == "source")
