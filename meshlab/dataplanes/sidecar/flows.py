@@ -155,7 +155,8 @@ def _outcome(common: log.AccessLogCommon, details: str, status: int | None) -> d
         if found:
             policy, rule = f"{found[1]}/{found[2]}", int(found[3])
     else:
-        flags = common.response_flags
+        # What was upgraded (101) was served: that an end closes it later is no failure.
+        flags = common.response_flags if status != 101 else log.ResponseFlags()
         reason = next((why for name, why in _FLAGS if getattr(flags, name, False)), Reason.OK)
         if reason is Reason.OK and common.upstream_transport_failure_reason and status is not None and status >= 500:
             reason = Reason.UPSTREAM_TLS_FAILED
