@@ -9,11 +9,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -22,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from meshlab import Lab
 from meshlab.errors import MeshlabError
 from tests.live import clients
+from tests.live.documents import namespace, service, text, workload
 
 CLIENT = "mesh/client"
 BANNER = "220 detected ready\r\n"
@@ -59,44 +58,6 @@ kind: PeerAuthentication
 metadata: {name: default, namespace: mesh}
 spec: {mtls: {mode: STRICT}}
 """
-
-
-def workload(
-    name: str, ports: list[dict[str, Any]], namespace: str = "mesh", command: list[str] | None = None, **env: str
-) -> list[dict[str, Any]]:
-    """A ServiceAccount, a Deployment of one echo and its Service."""
-    meta = {"name": name, "namespace": namespace}
-    container: dict[str, Any] = {"name": "app", "image": "meshlab/echo"}
-    container["env"] = [{"name": key, "value": value} for key, value in {"NAME": name, **env}.items()]
-    if command:
-        container |= {"image": "own", "command": command}
-    container["readinessProbe"] = {"tcpSocket": {"port": ports[0].get("targetPort", 8080) if ports else 8080}}
-    spec = {"serviceAccountName": name, "containers": [container]}
-    template = {"metadata": {"labels": {"app": name}}, "spec": spec}
-    found: list[dict[str, Any]] = [
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": meta,
-            "spec": {"selector": {"matchLabels": {"app": name}}, "template": template},
-        },
-    ]
-    if ports:
-        found.append(service(name, name, ports, namespace=namespace))
-    return found
-
-
-def service(
-    name: str, app: str, ports: list[dict[str, Any]], *, namespace: str = "mesh", **spec: str
-) -> dict[str, Any]:
-    meta = {"name": name, "namespace": namespace}
-    return {"apiVersion": "v1", "kind": "Service", "metadata": meta,
-            "spec": {"selector": {"app": app}, "ports": ports, **spec}}  # fmt: skip
-
-
-def namespace(name: str, mode: str) -> dict[str, Any]:
-    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": {"meshlab.io/mode": mode}}}
 
 
 TLS_SERVER = """
@@ -157,7 +118,7 @@ def lab(certificate: Path) -> Iterator[Lab]:
         ),
     ]
     with Lab(f"p{os.getpid() % 100000}") as made:
-        made.apply("\n---\n".join(yaml.safe_dump(document) for document in documents))
+        made.apply(text(documents))
         made.apply(ROUTE)
         made.wait(timeout_s=120)
         yield made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from itertools import islice
 
 import h11
@@ -10,6 +11,7 @@ import h11
 from meshlab.samples.echo.report import CHUNK, Answer, Seen, Settings, answer
 
 _NO_BODY = (204, 304)
+_REASONS = {int(status): status.phrase for status in HTTPStatus}
 
 
 class Connection:
@@ -62,7 +64,7 @@ class Connection:
         fields = [("content-type", "application/json")]
         if reply.status not in _NO_BODY:
             fields.append(("content-length", str(len(reply))))
-        head = h11.Response(status_code=reply.status, headers=fields)
+        head = h11.Response(status_code=reply.status, headers=fields, reason=_reason(reply.status))
         chunks = iter(()) if seen.method == "HEAD" or reply.status in _NO_BODY else reply.chunks()
         await self._send(head, *(h11.Data(data=chunk) for chunk in islice(chunks, 1)))
         for chunk in chunks:
@@ -74,7 +76,8 @@ class Connection:
         if self._machine.our_state in (h11.IDLE, h11.SEND_RESPONSE) and self._machine.their_state is not h11.CLOSED:
             content = f"{error}\n".encode()
             fields = [("content-length", str(len(content))), ("connection", "close")]
-            head = h11.Response(status_code=error.error_status_hint, headers=fields)
+            hint = error.error_status_hint
+            head = h11.Response(status_code=hint, headers=fields, reason=_reason(hint))
             await self._send(head, h11.Data(data=content), h11.EndOfMessage())
 
     async def _send(self, *events: h11.Event) -> None:
@@ -91,6 +94,11 @@ class Connection:
             return
         rest = self._machine.trailing_data[0]
         await websocket.serve(seen, rest, self._reader, self._writer)
+
+
+def _reason(status: int) -> bytes:
+    """Clients there are (h2load) that see no status where the phrase behind it is empty."""
+    return _REASONS.get(status, "Other").encode()
 
 
 def _websocket(seen: Seen) -> bool:
