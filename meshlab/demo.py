@@ -218,7 +218,7 @@ def run(lab: Lab, charts_folder: Path | None) -> bool:
     latency = latency_report(lab)
     _table(latency)
     flows = lab.flows()
-    edges = lab.edges(settle_s=0)
+    edges = lab.edges()
     _say(f"Who calls whom ({len(flows)} flows captured)")
     _table(edges)
     _say("Resources")

@@ -75,6 +75,8 @@ def proxies_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     for name in ("since", "wanted_at", "acked_at", "nack_at"):
         values = frame.pop(f"{name}_ns")
         frame[name] = pd.to_datetime(values.where(values > 0), unit="ns", utc=True)
+    for name in ("rows_written", "rows_dropped", "rows_received"):
+        frame[name] = frame[name].astype("Int64")
     return frame
 
 

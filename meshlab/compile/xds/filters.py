@@ -25,6 +25,8 @@ from meshlab.model.policies import Action
 from meshlab.model.world import Endpoint, World
 
 ADS_CLUSTER = "ads"
+_LOG_BUFFER_BYTES = 1 << 20
+"""About 2,000 rows: what a proxy keeps while the control plane restarts. What does not fit, Envoy counts as dropped."""
 _TAGS = {
     "upstream_san": "%UPSTREAM_PEER_URI_SAN%",
     "upstream_tls": "%UPSTREAM_TLS_VERSION%",
@@ -40,7 +42,7 @@ def _log(direction: str, kind: str) -> accesslog.AccessLog:
         transport_api_version=tls.ads().resource_api_version,
         grpc_service=grpc_service.GrpcService(envoy_grpc=grpc_service.GrpcService.EnvoyGrpc(cluster_name=ADS_CLUSTER)),
         buffer_flush_interval=seconds(0.5),
-        buffer_size_bytes=u32(64 << 10),
+        buffer_size_bytes=u32(_LOG_BUFFER_BYTES),
         custom_tags=[tag.CustomTag(tag=name, value=value) for name, value in {**_TAGS, "direction": direction}.items()],
     )
     if kind == "http":
