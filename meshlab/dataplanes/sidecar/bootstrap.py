@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from meshlab.model.wire import ADMIN_PORT
 from meshlab.model.world import Endpoint
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -19,7 +20,7 @@ def bootstrap(endpoint: Endpoint, ads_socket: str, token: str) -> str:
             "id": f"sidecar~{endpoint.ip}~{pod.name}.{pod.namespace}~{pod.namespace}",
             "cluster": f"{endpoint.workload}.{pod.namespace}",
         },
-        "admin": {"address": _address("127.0.0.1", 15000)},
+        "admin": {"address": _address("127.0.0.1", ADMIN_PORT)},
         "dynamic_resources": {
             "ads_config": {"api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": [grpc]},
             "lds_config": {"ads": {}, "resource_api_version": "V3"},
@@ -28,7 +29,7 @@ def bootstrap(endpoint: Endpoint, ads_socket: str, token: str) -> str:
         "static_resources": {
             "clusters": [
                 _cluster("ads", {"pipe": {"path": ads_socket}}, token),
-                _cluster("admin", _address("127.0.0.1", 15000), ""),
+                _cluster("admin", _address("127.0.0.1", ADMIN_PORT), ""),
             ]
         },
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"prefix": "cluster.inbound"}]}}},

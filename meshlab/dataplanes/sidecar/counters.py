@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-ADMIN_PORT = 15000
+from meshlab.model.wire import ADMIN_PORT
+
 _PREFIX = "access_logs.grpc_access_log."
 _LINE = re.compile(rb"^([\w.|:-]+): (\d+)\r?$", re.MULTILINE)
 # bash speaks TCP by itself: no curl is needed in the pod, and a whole round costs a few milliseconds.
