@@ -121,6 +121,10 @@ async def proxies(control: ControlClient, runtime: Runtime) -> pd.DataFrame:
     return frames.proxies_frame(rows)
 
 
+async def config_events(control: ControlClient) -> pd.DataFrame:
+    return frames.config_events_frame(await control.json("/config-events", after=0))
+
+
 async def _written(runtime: Runtime) -> dict[str, LogCounters]:
     """The log counters of every proxy that answers, by pod."""
 

@@ -282,6 +282,10 @@ class Lab:
         `written` and `dropped` (its buffer was full) since it started, and rows received from it."""
         return loop.run(reading.proxies(self._control, self._runtime))
 
+    def config_events(self) -> pd.DataFrame:
+        """One row per push, ACK and NACK: time (UTC), namespace, pod, kind, type (xDS), version, error (Envoy's)."""
+        return loop.run(reading.config_events(self._control))
+
     def identities(self) -> pd.DataFrame:
         """One row per SVID: who holds it, serial, validity, delivery. Never a key."""
         return loop.run(reading.identities(self._control))

@@ -80,6 +80,13 @@ def proxies_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     return frame
 
 
+def config_events_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """One row per push, ACK and NACK, in the order in which they happened; times in UTC."""
+    frame = pd.DataFrame(rows, columns=["time_ns", "namespace", "pod", "kind", "type", "version", "error"])
+    frame.insert(0, "time", pd.to_datetime(frame.pop("time_ns"), unit="ns", utc=True))
+    return frame
+
+
 def identities_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """One row per SVID; times in UTC."""
     frame = pd.DataFrame(rows)

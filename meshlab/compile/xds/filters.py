@@ -36,7 +36,8 @@ _TAGS = {
 }
 
 
-def _log(direction: str, kind: str) -> accesslog.AccessLog:
+def access_log(direction: str, kind: str) -> accesslog.AccessLog:
+    """Every request (`kind` http) or connection (tcp) to the control plane, batched."""
     common = als.CommonGrpcAccessLogConfig(
         log_name=f"{direction}-{kind}",
         transport_api_version=tls.ads().resource_api_version,
@@ -67,7 +68,7 @@ def manager(
     made = hcm.HttpConnectionManager(
         stat_prefix=direction,
         codec_type=hcm.HttpConnectionManager.AUTO,
-        access_log=[_log(direction, "http")],
+        access_log=[access_log(direction, "http")],
         http_filters=[
             *guards,
             hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router())),
@@ -92,7 +93,7 @@ def manager(
 
 
 def tcp_proxy(direction: str, cluster: str) -> lc.Filter:
-    made = tcp.TcpProxy(stat_prefix=f"{direction}_tcp", cluster=cluster, access_log=[_log(direction, "tcp")])
+    made = tcp.TcpProxy(stat_prefix=f"{direction}_tcp", cluster=cluster, access_log=[access_log(direction, "tcp")])
     made.idle_timeout.CopyFrom(seconds(3600))
     return lc.Filter(name="envoy.filters.network.tcp_proxy", typed_config=any_of(made))
 
