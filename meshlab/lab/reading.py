@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from meshlab.model.world import PodId
     from meshlab.runtimes.base import Observed, PodStatus, Runtime
 
+_QUIET_S = 1.5
+"""Three intervals at which proxies send their rows."""
+
 KINDS = {
     "Namespace": ("ns", "namespaces"),
     "ServiceAccount": ("sa", "serviceaccounts"),
@@ -145,7 +148,8 @@ async def _received(control: ControlClient) -> dict[str, int]:
 
 
 async def settle(control: ControlClient, runtime: Runtime, settle_s: float) -> None:
-    """Wait until every flow row that the proxies have written so far has arrived, at most `settle_s` seconds.
+    """Wait until every flow row that the proxies have written so far has arrived, at most `settle_s` seconds, and not
+    longer than anything arrives at all (rows sent to a control plane that was being restarted never do).
 
     Once more after all has arrived: what a proxy was just about to write when it was asked is not missed.
     """
@@ -153,16 +157,22 @@ async def settle(control: ControlClient, runtime: Runtime, settle_s: float) -> N
     before: dict[str, LogCounters] | None = None
     while time.monotonic() < deadline:
         written = await _written(runtime)
-        while await _missing(control, written) and time.monotonic() < deadline:
-            await asyncio.sleep(0.05)
-        if written == before:
+        if not await _arrive(control, written, deadline) or written == before:
             return
         before = written
 
 
-async def _missing(control: ControlClient, written: dict[str, LogCounters]) -> bool:
-    received = await _received(control)
-    return any(received.get(pod, 0) < counters.written for pod, counters in written.items())
+async def _arrive(control: ControlClient, written: dict[str, LogCounters], deadline: float) -> bool:
+    """Have all rows arrived, before the deadline or a pause of some flush intervals?"""
+    last, moved = await _received(control), time.monotonic()
+    while any(last.get(pod, 0) < counters.written for pod, counters in written.items()):
+        if time.monotonic() > min(deadline, moved + _QUIET_S):
+            return False
+        await asyncio.sleep(0.05)
+        received = await _received(control)
+        if received != last:
+            last, moved = received, time.monotonic()
+    return True
 
 
 async def identities(control: ControlClient) -> pd.DataFrame:
