@@ -236,6 +236,9 @@ def test_plaintext_from_outside_the_mesh_passes_where_permissive_and_not_where_s
         done = lab.exec("plain/client", [sys.executable, "-c", clients.HTTP, url])
         assert done.exit_code != 0
         assert "Error" in done.stderr.decode()
+        [row] = rows(lab, 1, reason="mtls_required").to_dict("records")
+        assert (row["verdict"], row["protocol"], row["mtls"], row["destination_port"]) == ("denied", "tcp", False, 8080)
+        assert (row["source_namespace"], row["source_workload"]) == ("plain", "client")
         assert clients.run(lab, CLIENT, clients.HTTP, "http://declared/strict")["status"] == 200
     finally:
         lab.delete(STRICT)

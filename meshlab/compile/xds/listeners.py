@@ -137,6 +137,7 @@ def inbound(world: World, endpoint: Endpoint) -> listener.Listener:
     mode is not STRICT."""
     made = _listener("inbound", "0.0.0.0", INBOUND_PORT, [_ORIGINAL, _SOURCE, _TLS, _HTTP])
     made.traffic_direction = 1
+    made.access_log.append(filters.refusals())
     declared = container_protocols(world, endpoint)
     for port, protocol in [*sorted(declared.items()), (0, Protocol.AUTO)]:
         made.filter_chains.extend(_inbound_chains(world, endpoint, port, protocol))

@@ -154,6 +154,8 @@ def _outcome(common: log.AccessLogCommon, details: str, status: int | None) -> d
         reason = Reason.POLICY_DENY if found else Reason.NO_ALLOW_MATCH
         if found:
             policy, rule = f"{found[1]}/{found[2]}", int(found[3])
+    elif common.custom_tags.get("details") == "filter_chain_not_found":
+        reason = Reason.MTLS_REQUIRED
     else:
         # What was upgraded (101) was served: that an end closes it later is no failure.
         flags = common.response_flags if status != 101 else log.ResponseFlags()
