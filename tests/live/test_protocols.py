@@ -106,7 +106,8 @@ def lab(certificate: Path) -> Iterator[Lab]:
         *workload("client", [], namespace="plain"),
         *workload("declared", DECLARED, **echo_ports),
         *workload("detected", DETECTED, **echo_ports),
-        service("headless", "declared", [{"name": "http", "port": 8080}], clusterIP="None"),
+        service("headless-declared", "declared", [{"name": "http", "port": 8080}], clusterIP="None"),
+        service("headless-detected", "detected", [{"name": "a", "port": 8080}], clusterIP="None"),
         *workload("reviews", http_port),
         *workload("catalog", http_port, UPSTREAMS="http://reviews/trace"),
         *workload("web", http_port, UPSTREAMS="http://catalog/trace"),
@@ -195,24 +196,29 @@ def test_a_server_that_speaks_first_is_heard_before_the_client_has_said_a_word(l
     both_ends(rows(lab, 2, kind="connection", destination_workload=target, destination_port=9001), "tcp")
 
 
-def test_a_headless_service_is_called_with_mtls(lab: Lab) -> None:
-    answer = clients.run(lab, CLIENT, clients.HTTP, "http://headless:8080/headless")
-    assert json.loads(answer["body"])["name"] == "declared"
-    both_ends(rows(lab, 2, path="/headless"), "http1", status=200)
+@pytest.mark.parametrize("target", ["declared", "detected"])
+def test_a_headless_service_is_called_with_mtls(lab: Lab, target: str) -> None:
+    answer = clients.run(lab, CLIENT, clients.HTTP, f"http://headless-{target}:8080/headless-{target}")
+    assert json.loads(answer["body"])["name"] == target
+    both_ends(rows(lab, 2, path=f"/headless-{target}"), "http1", status=200)
 
 
-def test_a_pod_is_called_by_its_address_with_mtls(lab: Lab) -> None:
-    [address] = [pod.ip for pod in lab.pods() if pod.workload == "declared"]
-    answer = clients.run(lab, CLIENT, clients.HTTP, f"http://{address}:8080/address")
-    assert json.loads(answer["body"])["name"] == "declared"
-    both_ends(rows(lab, 2, path="/address"), "http1", status=200, destination_workload="declared")
+@pytest.mark.parametrize("target", ["declared", "detected"])
+def test_a_pod_is_called_by_its_address_with_mtls(lab: Lab, target: str) -> None:
+    [address] = [pod.ip for pod in lab.pods() if pod.workload == target]
+    answer = clients.run(lab, CLIENT, clients.HTTP, f"http://{address}:8080/address-{target}")
+    assert json.loads(answer["body"])["name"] == target
+    both_ends(rows(lab, 2, path=f"/address-{target}"), "http1", status=200, destination_workload=target)
 
 
-def test_a_pod_s_port_without_a_hint_is_bytes_when_called_by_its_address(lab: Lab) -> None:
+def test_http2_and_a_server_that_speaks_first_by_the_address_of_a_pod_without_hints(lab: Lab) -> None:
     [address] = [pod.ip for pod in lab.pods() if pod.workload == "detected"]
-    answer = clients.run(lab, CLIENT, clients.HTTP, f"http://{address}:8080/address")
-    assert json.loads(answer["body"])["name"] == "detected"
-    both_ends(rows(lab, 2, kind="connection", destination_workload="detected", destination_port=8080), "tcp")
+    answer = clients.run(lab, CLIENT, clients.HTTP2, address, 8080, "/address-h2")
+    assert json.loads(answer["body"])["protocol"] == "http2"
+    both_ends(rows(lab, 2, path="/address-h2"), "http2", status=200)
+    before = len(lab.flows())
+    assert clients.run(lab, CLIENT, clients.TCP, address, 9001, BANNER, "quit") == {"banner": BANNER, "echoed": "quit"}
+    assert lab.flows()[before:]["mtls"].all()
 
 
 def test_a_pod_calls_its_own_service(lab: Lab) -> None:
