@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from itertools import islice
 
 import h11
 
@@ -65,11 +64,13 @@ class Connection:
         if reply.status not in _NO_BODY:
             fields.append(("content-length", str(len(reply))))
         head = h11.Response(status_code=reply.status, headers=fields, reason=_reason(reply.status))
-        chunks = iter(()) if seen.method == "HEAD" or reply.status in _NO_BODY else reply.chunks()
-        await self._send(head, *(h11.Data(data=chunk) for chunk in islice(chunks, 1)))
-        for chunk in chunks:
-            await self._send(h11.Data(data=chunk))
-        await self._send(h11.EndOfMessage())
+        held: list[h11.Event] = [head]
+        for chunk in () if seen.method == "HEAD" or reply.status in _NO_BODY else reply.chunks():
+            if isinstance(held[-1], h11.Data):
+                await self._send(*held)
+                held = []
+            held.append(h11.Data(data=chunk))
+        await self._send(*held, h11.EndOfMessage())
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
         """Say what was wrong with it, if there is still somebody to say it to."""
