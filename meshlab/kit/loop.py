@@ -23,11 +23,25 @@ def background_loop() -> asyncio.AbstractEventLoop:
         return _loop
 
 
+class _Ending(Exception):
+    """Carries a SystemExit over to the caller's thread: raised on the loop it would end the loop, and the caller would
+    wait for ever (rich exits so where a pipe is broken)."""
+
+
+async def _carried(coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await coroutine
+    except SystemExit as error:
+        raise _Ending(error.code) from None
+
+
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine on the background loop and wait for it. An interrupt (Ctrl-C, a stopped cell) cancels it."""
-    future = asyncio.run_coroutine_threadsafe(coroutine, background_loop())
+    future = asyncio.run_coroutine_threadsafe(_carried(coroutine), background_loop())
     try:
         return future.result()
+    except _Ending as ending:
+        raise SystemExit(*ending.args) from None
     except BaseException:
         future.cancel()
         raise

@@ -98,15 +98,19 @@ def test_a_backend_too_slow_for_the_places_in_flight_makes_the_result_not_valid(
 
 @pytest.mark.parametrize("tool", ["meshlab", "wrk"])
 def test_ctrl_c_ends_the_generator_in_the_pod_and_leaves_no_file(lab: Lab, tool: str) -> None:
-    word = "meshlab.traffic.generator" if tool == "meshlab" else "wrk"
+    word = "meshlab.traffic.generator" if tool == "meshlab" else "-d600s"
     command = meshlab(lab, "client", "http://tenth/", "--duration", "600", "--tool", tool)
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
         deadline = time.monotonic() + 30
         while not in_pods(lab, word) and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert in_pods(lab, word)
+        fired = in_pods(lab, word)
         child.send_signal(signal.SIGINT)
-        child.communicate(timeout=30)
+        try:
+            child.communicate(timeout=30)
+        finally:
+            child.kill()
+    assert fired
     assert child.returncode != 0
     while in_pods(lab, word) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -145,3 +149,15 @@ def test_a_tool_that_is_not_there_is_named_with_its_package(lab: Lab, monkeypatc
         lab.traffic("client", "http://tenth/", namespace="mesh", tool="no-such-tool")
     assert isinstance(caught.value, MeshlabError)
     assert caught.value.exit_code == 3
+
+
+def test_a_reader_that_goes_away_does_not_leave_the_command_waiting_for_ever(lab: Lab) -> None:
+    command = meshlab(lab, "client", "http://tenth/", "--duration", "600")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None
+        assert b"traffic from" in child.stderr.readline()
+        child.stderr.close()
+        try:
+            assert child.wait(timeout=30) != 0
+        finally:
+            child.kill()
