@@ -70,6 +70,8 @@ class _Watch:
     """Name -> version given last, acknowledged or on its way; `_ABSENT`, `_UNKNOWN`."""
     good: dict[str, Resource] = field(default_factory=dict)
     """What was acknowledged last."""
+    leaving: set[str] = field(default_factory=set)
+    """Taken back, not acknowledged: nothing new may lean on these."""
     pending: Response | None = None
     trying: tuple[Resource, ...] = ()
     """Of the pending response, what was new in it."""
@@ -129,6 +131,8 @@ class Conversation:
         if error:
             for name in names & watch.sent.keys():
                 watch.sent[name] = _UNKNOWN
+            if names:  # what was taken back in the same response may still be there
+                watch.sent.update(dict.fromkeys(response.removed, _UNKNOWN))
             if len(names) > 1:
                 watch.suspects |= names
             else:
@@ -137,10 +141,12 @@ class Conversation:
             for resource in response.resources:
                 if watch.sent.get(resource.name) == resource.version:
                     watch.good[resource.name] = resource
+                    watch.leaving.discard(resource.name)
             for name in names:
                 watch.refused.pop(name, None)
-        for name in response.removed:
-            watch.good.pop(name, None)
+            for name in response.removed:
+                watch.good.pop(name, None)
+                watch.leaving.discard(name)
         return Answer(response.type_url, response.version, error)
 
     def _subscribe(self, watch: _Watch, request: Request, first: bool) -> None:
@@ -214,6 +220,7 @@ class Conversation:
         watch.sent.update({resource.name: resource.version for resource in changed})
         for name in gone:
             del watch.sent[name]
+        watch.leaving.update(gone)
         if self._delta:
             watch.sent.update(dict.fromkeys((*absent, *(watch.names & set(gone))), _ABSENT))
         self._count += 1
@@ -256,7 +263,7 @@ class Conversation:
             watch = self._watches.get(type_url)
             if watch is None:
                 continue
-            missing = watch.wanted(snapshot.resources.get(type_url, {})).keys() - watch.good.keys()
+            missing = watch.wanted(snapshot.resources.get(type_url, {})).keys() - (watch.good.keys() - watch.leaving)
             if type_url == ENDPOINTS:
                 missing -= watch.refused.keys()  # the cluster is there; no endpoints are a failure of its own
             if missing:
