@@ -13,6 +13,15 @@ _NEEDS_ROOT = {"live", "runtimes", "daemons", "kit", "dataplanes", "bench"}
 _DIGITS = string.digits + string.ascii_lowercase
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--refresh-golden", action="store_true", help="write the golden files anew, then compare")
+
+
+@pytest.fixture
+def refresh_golden(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--refresh-golden"))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Fail at once, with the way out, instead of skipping what needs root: a skipped contract is not kept."""
     rooms = {item.path.parent.name for item in session.items}
