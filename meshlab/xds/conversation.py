@@ -197,7 +197,16 @@ class Conversation:
             if response is not None:
                 watch.pending, watch.nonce, watch.answered = response, response.nonce, True
                 found.append(response)
+                if self._delta and type_url == CLUSTER and any(one.name in watch.good for one in response.resources):
+                    self._endpoints_again()
         return found
+
+    def _endpoints_again(self) -> None:
+        """A cluster that changes is warm only when its endpoints come once more, and until then Envoy holds back its
+        ACK. In state of the world it asks for them; in delta it does not."""
+        watch = self._watches.get(ENDPOINTS)
+        if watch is not None:
+            watch.sent = {name: version for name, version in watch.sent.items() if version == _ABSENT}
 
     def _difference(self, type_url: str, watch: _Watch, snapshot: Snapshot) -> Response | None:
         have = snapshot.resources.get(type_url, {})

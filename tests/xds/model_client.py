@@ -77,7 +77,10 @@ class ModelClient:
                 names = {one.name for one in response.resources}
                 for name in [name for name in held if name not in names]:
                     del held[name]
-            held.update({one.name: one for one in response.resources if one.name not in bad})
+            asked = {one.name for one in response.resources}
+            if response.type_url in (ENDPOINTS, ROUTE):
+                asked &= self._subscribed[response.type_url]
+            held.update({one.name: one for one in response.resources if one.name in asked - set(bad)})
             for name in response.removed if self.delta else ():
                 held.pop(name, None)
         self._check_order()

@@ -327,6 +327,20 @@ def test_state_of_the_world_answers_the_same_list_again_when_it_is_no_ack() -> N
     assert made.responses() == []
 
 
+def test_delta_sends_the_endpoints_again_when_a_cluster_changes_and_only_then() -> None:
+    made = Conversation(delta=True)
+    made.offer(A1)
+    made.receive(Request(CLUSTER))
+    made.receive(Request(ENDPOINTS, subscribe=("e",)))
+    acknowledge(made)
+    new = {CLUSTER: [resource("a"), resource("b")], ENDPOINTS: [resource("e")]}
+    made.offer(snapshot("v2", new))
+    assert [names(one) for one in acknowledge(made)] == [["b"]]
+    made.offer(snapshot("v3", {**new, CLUSTER: [resource("a", "2"), resource("b")]}))
+    assert [names(one) for one in acknowledge(made)] == [["a"], ["e"]]
+    assert made.settled
+
+
 def test_state_of_the_world_ignores_a_stale_nonce() -> None:
     made = Conversation(delta=False)
     made.offer(A1)
