@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -256,3 +257,28 @@ def test_of_equal_matches_the_older_route_wins_and_then_the_first_by_name() -> N
         created("b", ", creationTimestamp: 100.0"),
     ]
     assert [found["name"] for found in compiled(*texts)] == ["shop/b#0", "shop/c#0", "shop/a#0"]
+
+
+@pytest.mark.parametrize(
+    ("path", "prefix", "by", "wanted"),
+    [
+        ("/foo/bar", "/foo", "/xyz", "/xyz/bar"),
+        ("/foo/bar", "/foo", "/xyz/", "/xyz/bar"),
+        ("/foo/bar", "/foo/", "/xyz", "/xyz/bar"),
+        ("/foo/bar", "/foo/", "/xyz/", "/xyz/bar"),
+        ("/foo", "/foo", "/xyz", "/xyz"),
+        ("/foo/", "/foo", "/xyz", "/xyz/"),
+        ("/foo/bar", "/foo", "", "/bar"),
+        ("/foo/", "/foo", "", "/"),
+        ("/foo", "/foo", "", "/"),
+        ("/foo/", "/foo", "/", "/"),
+        ("/foo", "/foo", "/", "/"),
+        ("/bar", "/", "/xyz", "/xyz/bar"),
+        ("/a.b/c", "/a.b", r"/x\1", r"/x\1/c"),
+    ],
+)
+def test_a_prefix_is_replaced_as_in_the_gateway_apis_table(path: str, prefix: str, by: str, wanted: str) -> None:
+    rewrite = f"{{type: URLRewrite, urlRewrite: {{path: {{type: ReplacePrefixMatch, replacePrefixMatch: '{by}'}}}}}}"
+    found = one(f"{{matches: [{{path: {{value: {prefix}}}}}], filters: [{rewrite}]}}")["route"]["regex_rewrite"]
+    # RE2's meaning of these patterns and substitutions is Python's
+    assert re.sub(found["pattern"]["regex"], found["substitution"], path) == wanted
