@@ -98,8 +98,8 @@ class Desk:
         elif settled:
             self.have(client)
 
-    def logged(self, client: str, payload: bytes) -> None:
-        self._flows.append(client, time.time_ns(), payload)
+    def logged(self, client: str, payload: bytes, rows: int) -> None:
+        self._flows.append(client, time.time_ns(), payload, rows)
 
     def _event(self, client: str, kind: str, type_url: str, version: str, error: str) -> None:
         self._count += 1

@@ -11,10 +11,10 @@ from meshlab.model.mesh import Mesh, ref_of
 from meshlab.model.policies import Action, AuthorizationPolicy, PeerAuthentication
 from meshlab.model.routes import HTTPRoute
 from meshlab.model.services import Service
+from meshlab.model.wire import PROXY_PORTS
 from meshlab.model.workloads import MODE_LABEL, Deployment, Labels, Mode, Namespace, Pod, PodTemplate, ServiceAccount
 
 BUILT_IN_IMAGES = ("meshlab/echo", "meshlab/nginx")
-PROXY_PORTS = range(15000, 15100)
 
 
 def check(mesh: Mesh, *, source: str = "mesh", alone: bool = False) -> tuple[Problem, ...]:

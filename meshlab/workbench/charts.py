@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import altair as alt
@@ -10,6 +11,17 @@ import pandas as pd
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
 """Okabe and Ito's colour-blind safe palette."""
 _POINTS = 200
+
+
+def _without_a_network() -> None:
+    """Altair's own default draws by a script from a CDN, which a workshop room does not have."""
+    if importlib.util.find_spec("anywidget") is not None:
+        alt.renderers.enable("jupyter", offline=True)
+    else:
+        alt.renderers.enable("png")
+
+
+_without_a_network()
 
 
 def latency_ecdf(flows: pd.DataFrame, by: str = "destination_workload") -> alt.Chart:

@@ -8,7 +8,21 @@ from meshlab.errors import CannotRun
 from meshlab.kit import processes
 from meshlab.kit.ledger import Ledger, remove_netns
 
+_LOCAL_TABLE = 133
+_GATEWAY_MAC = "02:00:00:00:00:01"
+"""Of each node's pod bridge. Left to itself a bridge takes the lowest address of its ports, which changes as pods come
+and go, and every neighbour that remembers the old one talks into the void for up to half a minute."""
 _QUIET = "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done; ip link set lo up; "
+
+
+def _local(mark: int) -> str:
+    """Shell: packets with this mark come in over lo, whatever their addresses; accepted sockets answer with the mark
+    of what opened them (ip-sysctl: tcp_fwmark_accept)."""
+    return (
+        f"ip rule add fwmark {mark} lookup {_LOCAL_TABLE}; ip route add local default dev lo table {_LOCAL_TABLE};"
+        " echo 1 > /proc/sys/net/ipv4/tcp_fwmark_accept;"
+        " for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done;"
+    )
 
 
 class Network:
@@ -60,12 +74,14 @@ class Network:
         self._in(
             inside,
             f"{_QUIET} echo 1 > /proc/sys/net/ipv4/ip_forward; ip addr add 172.30.0.{number}/16 dev eth0;"
-            f" ip link set eth0 up; ip link add pods type bridge; ip addr add {self.gateway(node)}/16 dev pods;"
+            f" ip link set eth0 up; ip link add pods address {_GATEWAY_MAC} type bridge;"
+            f" ip addr add {self.gateway(node)}/16 dev pods;"
             f" ip link set pods up; {routes or 'true'}",
         )
 
-    def add_pod(self, node: str, number: int, rules: str) -> str:
-        """A pod's namespace with its link, address and rules, in place before any process. Returns its path."""
+    def add_pod(self, node: str, number: int, rules: str, local_mark: int) -> str:
+        """A pod's namespace with its link, address and rules, in place before any process (`PodPlan` says what
+        `local_mark` is). Returns its path."""
         name, outside = self.pod_netns(number), self.node_netns(node)
         self._create(name)
         self._in(
@@ -75,7 +91,7 @@ class Network:
         self._in(
             name,
             f"{_QUIET} ip addr add {self.pod_ip(node, number)}/16 dev eth0; ip link set eth0 up;"
-            f" ip route add default via {self.gateway(node)}; nft -f -",
+            f" ip route add default via {self.gateway(node)}; {_local(local_mark) if local_mark else ''} nft -f -",
             rules,
         )
         return f"/run/netns/{name}"
