@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from meshlab.control.desk import Desk
 from meshlab.control.push import Push
@@ -67,16 +68,22 @@ class FakeRuntime:
 class Control:
     """Push and desk with all that they need; `show` waits until a state was pushed."""
 
-    def __init__(self, folder: Path, endpoints: Sequence[Endpoint] = ENDPOINTS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        endpoints: Sequence[Endpoint] = ENDPOINTS,
+        serve: Callable[[Desk], Any] = lambda _: FakeServer(),
+    ) -> None:
         self.now = 1000.0
         self.endpoints = tuple(endpoints)
-        self.server, self.runtime = FakeServer(), FakeRuntime()
+        self.runtime = FakeRuntime()
         self.key = TokenKey.load_or_create(folder / "token.key")
         self.flows = FlowStore(folder / "flows")
         self.authority = Authority.load_or_create(folder / "identity", "cluster.local")
         self.desk = Desk(self.key, self.flows)
+        self.server = serve(self.desk)
         settings = Settings(svid_ttl_s=TTL_S)
-        self.push = Push(settings, self.authority, self.desk, self.server, lambda: self.now)  # type: ignore[arg-type]
+        self.push = Push(settings, self.authority, self.desk, self.server, lambda: self.now)
         self.revision = 0
 
     async def __aenter__(self) -> Control:

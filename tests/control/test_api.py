@@ -58,8 +58,8 @@ async def test_rows_events_and_identities_are_read_as_they_are(control: Control,
 
 
 async def test_flows_and_the_bundle_are_read_as_they_are(control: Control, http: aiohttp.ClientSession) -> None:
-    control.desk.logged("shop/web-1", b"raw")
+    control.desk.logged("shop/web-1", b"raw", 3)
     [record] = records(await (await http.get("/flows")).read())
     assert (record.reporter, record.payload) == ("shop/web-1", b"raw")
-    assert (await (await http.get("/counters")).json())["batches"] == 1
+    assert (await (await http.get("/counters")).json())["rows"] == {"shop/web-1": 3}
     assert await (await http.get("/trust-bundle")).text() == control.authority.bundle_pem

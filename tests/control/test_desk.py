@@ -144,6 +144,6 @@ def test_addresses_are_remembered_after_their_pods_are_gone(desk: Desk) -> None:
 
 
 def test_access_logs_are_kept_as_they_came(desk: Desk, tmp_path: Path) -> None:
-    desk.logged("shop/web-1", b"\x00raw")
+    desk.logged("shop/web-1", b"\x00raw", 3)
     [record] = records(FlowStore(tmp_path / "flows").read())
-    assert (record.reporter, record.payload) == ("shop/web-1", b"\x00raw")
+    assert (record.reporter, record.rows, record.payload) == ("shop/web-1", 3, b"\x00raw")

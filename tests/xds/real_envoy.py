@@ -72,8 +72,8 @@ class RecordingDesk:
         self.settled = settled
         self._wake()
 
-    def logged(self, client: str, payload: bytes) -> None:
-        raise AssertionError(f"no access log was asked of {client}: {payload!r}")
+    def logged(self, client: str, payload: bytes, rows: int) -> None:
+        raise AssertionError(f"no access log was asked of {client}: {rows} rows, {payload!r}")
 
     @property
     def nacks(self) -> list[Answer]:

@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from meshlab.compile.xds import listeners
-from meshlab.compile.xds.clusters import INBOUND_SOURCE
 from meshlab.dataplanes.sidecar import SidecarPlane, interception
 from meshlab.dataplanes.sidecar.bootstrap import bootstrap
 from meshlab.dataplanes.sidecar.plane import envoy_binary
+from meshlab.model import wire
 from meshlab.model.world import Endpoint, PodId
-from meshlab.runtimes.base import PROXY_UID
 
 WEB = Endpoint(PodId("shop", "web-1"), "u", "10.129.0.2", "node-1", "web", "web")
 
@@ -50,11 +48,11 @@ def test_nft_takes_the_rules_in_a_fresh_namespace(namespace: str) -> None:
 
 def test_rules_and_compilers_agree_on_ports_the_users_id_and_the_way_in() -> None:
     text = interception.rules()
-    assert f"redirect to :{listeners.OUTBOUND_PORT}" in text
-    assert f"redirect to :{listeners.INBOUND_PORT}" in text
-    assert f"skuid {PROXY_UID}" in text
-    assert INBOUND_SOURCE in text
-    for port in (listeners.HEALTH_PORT, listeners.STATS_PORT):
+    assert f"redirect to :{wire.OUTBOUND_PORT}" in text
+    assert f"redirect to :{wire.INBOUND_PORT}" in text
+    assert f"skuid {wire.PROXY_UID}" in text
+    assert f"mark {wire.INBOUND_MARK} notrack" in text
+    for port in (wire.HEALTH_PORT, wire.STATS_PORT):
         assert str(port) in text
 
 
@@ -70,7 +68,7 @@ def test_the_bootstrap_names_the_pod_and_shows_its_token_with_every_stream() -> 
 
 def test_the_admin_port_is_on_loopback_only() -> None:
     made = json.loads(bootstrap(WEB, "/x/ads.sock", "t"))
-    where = {"address": "127.0.0.1", "port_value": listeners.ADMIN_PORT}
+    where = {"address": "127.0.0.1", "port_value": wire.ADMIN_PORT}
     assert made["admin"]["address"]["socket_address"] == where
 
 
@@ -85,13 +83,13 @@ def test_envoy_takes_the_bootstrap(tmp_path: Path) -> None:
 def test_a_pod_gets_one_envoy_that_is_ready_and_drains_where_the_compilers_listen(tmp_path: Path) -> None:
     plan = SidecarPlane(tmp_path / "ads.sock", lambda endpoint: f"token-of-{endpoint.pod.name}").plan(WEB)
     [companion] = plan.companions
-    assert plan.rules == interception.rules()
+    assert (plan.rules, plan.local_mark) == (interception.rules(), wire.INBOUND_MARK)
     assert (companion.uid, companion.ready_port, companion.ready_path) == (
-        PROXY_UID,
-        listeners.HEALTH_PORT,
+        wire.PROXY_UID,
+        wire.HEALTH_PORT,
         "/healthz/ready",
     )
-    assert companion.drain_port == listeners.ADMIN_PORT
+    assert companion.drain_port == wire.ADMIN_PORT
     assert list(companion.files) == ["envoy.json"]
     assert "token-of-web-1" in companion.files["envoy.json"]
     assert not any("token" in word for word in companion.argv)
