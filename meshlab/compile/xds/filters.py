@@ -63,11 +63,13 @@ def manager(
     rds: str = "",
     routes: route_pb2.RouteConfiguration | None = None,
     guards: Sequence[hcm.HttpFilter] = (),
+    http2: bool = False,
 ) -> lc.Filter:
-    """The HTTP connection manager; paths are normalised once, before anything matches on them."""
+    """The HTTP connection manager; paths are normalised once, before anything matches on them. `http2`: the client
+    has said so by our own ALPN (Envoy by itself knows `h2` only, and takes any other for HTTP/1)."""
     made = hcm.HttpConnectionManager(
         stat_prefix=direction,
-        codec_type=hcm.HttpConnectionManager.AUTO,
+        codec_type=hcm.HttpConnectionManager.HTTP2 if http2 else hcm.HttpConnectionManager.AUTO,
         access_log=[access_log(direction, "http")],
         http_filters=[
             *guards,

@@ -146,8 +146,8 @@ def inbound(world: World, endpoint: Endpoint) -> listener.Listener:
 def _inbound_chains(world: World, endpoint: Endpoint, port: int, protocol: Protocol) -> list[lc.FilterChain]:
     name = f"inbound|{port}||"
 
-    def http() -> list[lc.Filter]:
-        return [filters.manager("inbound", rds=name, guards=filters.GUARDS)]
+    def http(http2: bool = False) -> list[lc.Filter]:
+        return [filters.manager("inbound", rds=name, guards=filters.GUARDS, http2=http2)]
 
     def raw() -> list[lc.Filter]:
         return [*filters.tcp_guards(world, endpoint), filters.tcp_proxy("inbound", name)]
@@ -165,7 +165,7 @@ def _inbound_chains(world: World, endpoint: Endpoint, port: int, protocol: Proto
     found = []
     if mode is not MtlsMode.DISABLE:
         found.append(chain("mesh-h1", http(), "tls", [tls.ALPN_H1]))
-        found.append(chain("mesh-h2", http(), "tls", [tls.ALPN_H2]))
+        found.append(chain("mesh-h2", http(http2=True), "tls", [tls.ALPN_H2]))
         # Policies for a port that speaks HTTP hold for HTTP: raw bytes into it would pass them by.
         if protocol not in HTTP:
             found.append(chain("mesh-tcp", raw(), "tls", [tls.ALPN_TCP]))
