@@ -270,19 +270,28 @@ def logs(pod: str, name: str, namespace: str, container: str, output: str) -> No
 @click.argument("url")
 @lab_name
 @namespace_option
-@click.option("--rate", default=50.0, show_default=True, help="Requests per second, open loop.")
+@click.option("--tool", type=click.Choice(["meshlab", "wrk", "h2load"]), default="meshlab", show_default=True)
+@click.option("--rate", type=float, help="Requests per second, open loop (meshlab).  [default: 50]")
 @click.option("--duration", "duration_s", default=5.0, show_default=True, help="Seconds.")
-@click.option("--profile", type=click.Choice(["constant", "poisson", "ramp", "burst"]), default="constant")
-@click.option("--seed", default=1, show_default=True)
+@click.option("--profile", type=click.Choice(["constant", "poisson", "ramp", "burst"]), help="[default: constant]")
+@click.option("--seed", type=int, help="Of the schedule (meshlab).  [default: 1]")
+@click.option("--connections", type=int, help="At once (wrk, h2load).  [default: 16]")
+@click.option("--threads", type=int, help="Of the tool (wrk, h2load).  [default: 1]")
+@click.option("--streams", type=int, help="At once on a connection (h2load).  [default: 1]")
+@click.option("--protocol", type=click.Choice(["http1", "http2"]), help="h2load.  [default: http2]")
 @click.option("--method", default="GET", show_default=True)
+@click.option("--body", help="Body of each request.")
 @click.option("-H", "--header", "headers", multiple=True, help="name: value")
 @output_option
 def traffic(
     source: str, url: str, name: str, namespace: str, headers: tuple[str, ...], output: str, **options: Any
 ) -> None:
     """Push traffic FROM a pod or workload to a URL; exit code 1 when requests were lost."""
+    if wrong := [header for header in headers if ":" not in header]:
+        raise click.UsageError(f"header {wrong[0]!r}: expected `name: value`")
     pairs = tuple((key.strip(), value.strip()) for key, _, value in (header.partition(":") for header in headers))
-    result = _attach(name).traffic(source, url, namespace=namespace, headers=pairs, **options)
+    given = {key: value for key, value in options.items() if value is not None}
+    result = _attach(name).traffic(source, url, namespace=namespace, headers=pairs, **given)
     if output == "table":
         show([{k: _flat(v) for k, v in result.summary.items()}], output)
     else:

@@ -37,7 +37,9 @@ def test_the_lock_has_hashes_and_no_address() -> None:
     assert "--index" not in text
 
 
-@pytest.mark.parametrize("module", ["meshlab.samples.echo", "meshlab.traffic.generator", "meshlab.daemons.cluster"])
+@pytest.mark.parametrize(
+    "module", ["meshlab.samples.echo.__main__", "meshlab.traffic.generator", "meshlab.daemons.cluster"]
+)
 def test_small_processes_stay_small(module: str) -> None:
     code = f"import sys, {module}; print('pandas' in sys.modules)"
     import sys

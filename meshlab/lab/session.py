@@ -259,11 +259,15 @@ class Lab:
     # traffic and what happened
 
     def traffic(self, source: str, url: str, *, namespace: str = "", **options: Any) -> Result:
-        """Push load from inside a pod: see `meshlab.traffic.spec.TrafficSpec` for the options (rate per second,
-        duration_s, profile, seed, method, headers, body). Gives a summary and a frame with a row per request."""
+        """Push load from inside a pod; a summary, and a frame with a row per request.
+
+        `tool="meshlab"` (open loop; options of `meshlab.traffic.spec.TrafficSpec`: rate per second, duration_s,
+        profile, seed, method, headers, body), or "wrk" or "h2load" where they are installed (closed loop; options of
+        `meshlab.traffic.adapters.ClosedLoop`: connections, threads, streams, duration_s)."""
         from meshlab.lab import traffic
 
-        return traffic.run(self, self.pod(source, namespace=namespace), url, self._layout, self._progress, **options)
+        wanted = traffic.load(url, **options)
+        return traffic.run(self, self.pod(source, namespace=namespace), wanted, self._layout, self._progress)
 
     def flows(self, *, settle_s: float = 5.0) -> pd.DataFrame:
         """One row per request or connection seen by the proxies; columns as in `meshlab.schema`. Waits until all rows

@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import resource
 import secrets
 import struct
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -116,12 +117,24 @@ class Client:
         return len(await connection.reader.read())
 
 
+@dataclass
+class Account:
+    """What the generator says of itself, beside the records."""
+
+    cpu_share: float = 0.0
+    """CPU time over wall time: near 1 there was none left to be on time with."""
+    unsent: int = 0
+    """Due, but still waiting for a place in flight when the run had to end."""
+
+
 async def fire(spec: TrafficSpec, output: Path) -> None:
     """Send everything; the records are on disk when this returns."""
-    due_times = schedule(spec)
-    client, records = Client(spec), bytearray()
+    client, records, account = Client(spec), bytearray(), Account()
     offset = time.time_ns() - time.perf_counter_ns()
+    due_times = schedule(spec)
     start = time.perf_counter_ns() + 50_000_000
+    last = start + round((spec.duration_s + spec.timeout_s) * 1e9)
+    room = asyncio.Semaphore(spec.max_in_flight)
     pending: set[asyncio.Task[None]] = set()
 
     async def one(due: int) -> None:
@@ -136,24 +149,39 @@ async def fire(spec: TrafficSpec, output: Path) -> None:
         records.extend(
             RECORD.pack(due + offset, sent + offset, time.perf_counter_ns() - due, status, error, size, trace)
         )
+        room.release()
 
-    for at in due_times:
+    busy, began = time.process_time(), time.perf_counter()
+    for index, at in enumerate(due_times):
         due = start + round(at * 1e9)
         wait = (due - time.perf_counter_ns()) / 1e9
         if wait > 0:
             await asyncio.sleep(wait)
+        await room.acquire()
+        if time.perf_counter_ns() > last:
+            account.unsent = len(due_times) - index
+            break
         task = asyncio.create_task(one(due))
         pending.add(task)
         task.add_done_callback(pending.discard)
+    account.cpu_share = (time.process_time() - busy) / (time.perf_counter() - began)
     if pending:
         await asyncio.wait(pending)
-    output.write_bytes(MAGIC + spec.to_json().encode() + b"\n" + bytes(records))
+    head = json.dumps({**json.loads(spec.to_json()), "generator": asdict(account)})
+    output.write_bytes(MAGIC + head.encode() + b"\n" + bytes(records))
+
+
+def _many_sockets() -> None:
+    """As many as we may: a pod that runs out of them must not look like a mesh that refuses connections."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--output", type=Path, required=True)
     output: Path = parser.parse_args().output
+    _many_sockets()
     asyncio.run(fire(TrafficSpec.from_json(sys.stdin.read()), output))
     print(json.dumps({"done": str(output)}))
 

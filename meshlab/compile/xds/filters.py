@@ -57,6 +57,13 @@ def access_log(direction: str, kind: str) -> accesslog.AccessLog:
     )
 
 
+def refusals() -> accesslog.AccessLog:
+    """A row for each connection that no filter chain of the inbound listener took: plaintext into a STRICT port."""
+    made = access_log("inbound", "tcp")
+    made.filter.response_flag_filter.flags.append("NR")
+    return made
+
+
 def manager(
     direction: str,
     *,

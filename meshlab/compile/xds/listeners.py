@@ -15,7 +15,7 @@ from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from meshlab.compile.xds import clusters, filters, routes, tls
 from meshlab.compile.xds.endpoints import socket
 from meshlab.compile.xds.pack import any_of, seconds
-from meshlab.compile.xds.plan import HTTP, Target, container_protocols, mtls_mode, takes_mtls
+from meshlab.compile.xds.plan import HTTP, Target, container_protocols, mtls_mode, takes_mtls, variants
 from meshlab.model.policies import MtlsMode
 from meshlab.model.services import Protocol
 from meshlab.model.wire import HEALTH_PORT, INBOUND_MARK, INBOUND_PORT, OUTBOUND_PORT, STATS_PORT
@@ -53,10 +53,11 @@ def _listener(name: str, ip: str, port: int, inspectors: list[lc.ListenerFilter]
 def outbound(world: World) -> tuple[listener.Listener, list[cluster.Cluster]]:
     """The listener that every connection out of the pod enters: it hands over to the listener of the address, or
     passes on as it was. Meshed pods called by their own address are told by identity."""
-    made = _listener("outbound", "127.0.0.1", OUTBOUND_PORT, [_ORIGINAL])
+    direct, found, detected = _direct(world)
+    inspectors = [_ORIGINAL, *([_detecting(detected)] if detected else [])]
+    made = _listener("outbound", "127.0.0.1", OUTBOUND_PORT, inspectors)
     made.use_original_dst.value = True
     made.traffic_direction = 2
-    direct, found = _direct(world)
     made.filter_chains.extend(direct)
     made.default_filter_chain.CopyFrom(
         lc.FilterChain(name="passthrough", filters=[filters.tcp_proxy("outbound", clusters.PASSTHROUGH)])
@@ -64,9 +65,23 @@ def outbound(world: World) -> tuple[listener.Listener, list[cluster.Cluster]]:
     return made, found
 
 
-def _direct(world: World) -> tuple[list[lc.FilterChain], list[cluster.Cluster]]:
-    """One chain and one cluster per (identity, port, variant) of meshed pods."""
-    groups: dict[tuple[str, str, int, str], list[str]] = {}
+def _detecting(ports: list[int]) -> lc.ListenerFilter:
+    """The HTTP inspector for these ports only: elsewhere a server that speaks first would wait for it in vain."""
+    rules = [lc.ListenerFilterChainMatchPredicate() for _ in ports]
+    for rule, port in zip(rules, ports, strict=True):
+        rule.destination_port_range.start, rule.destination_port_range.end = port, port + 1
+    made = lc.ListenerFilter(name=_HTTP.name, typed_config=_HTTP.typed_config)
+    wanted = made.filter_disabled.not_match
+    if len(rules) == 1:
+        wanted.CopyFrom(rules[0])
+    else:
+        wanted.or_match.rules.extend(rules)
+    return made
+
+
+def _direct(world: World) -> tuple[list[lc.FilterChain], list[cluster.Cluster], list[int]]:
+    """One chain and one cluster per (identity, port, variant) of meshed pods; the ports without a hint."""
+    groups: dict[tuple[str, str, int, str, bool], list[str]] = {}
     meshed = [(pod, container_protocols(world, pod)) for pod in world.endpoints if pod.mode is not Mode.NONE and pod.ip]
     # Envoy chooses by port first and does not come back: a port that one pod declares needs a chain for every pod,
     # or a call to another pod's same port would pass as plaintext.
@@ -74,25 +89,28 @@ def _direct(world: World) -> tuple[list[lc.FilterChain], list[cluster.Cluster]]:
     for pod, declared in meshed:
         for port in ports:
             protocol = declared.get(port, Protocol.TCP)
-            if takes_mtls(world, pod, port):
-                variant = {Protocol.HTTP: "h1", Protocol.HTTP2: "h2", Protocol.GRPC: "h2"}.get(protocol, "tcp")
-                groups.setdefault((pod.pod.namespace, pod.service_account, port, variant), []).append(pod.ip)
-    chains, found = [], []
-    for (namespace, account, port, variant), ips in sorted(groups.items()):
+            for variant in variants(protocol) if takes_mtls(world, pod, port) else ():
+                key = (pod.pod.namespace, pod.service_account, port, variant, protocol is Protocol.AUTO)
+                groups.setdefault(key, []).append(pod.ip)
+    chains, found = [], {}
+    for (namespace, account, port, variant, detect), ips in sorted(groups.items()):
         name = f"outbound|{port}|pod|{namespace}.{account}|{variant}"
-        found.append(clusters.for_identity(name, variant, f"spiffe://{world.trust_domain}/ns/{namespace}/sa/{account}"))
-        match = lc.FilterChainMatch()
-        for ip in sorted(ips):
-            match.prefix_ranges.add(address_prefix=ip).prefix_len.value = 32
-        if port:
-            match.destination_port.value = port
-        inner = (
-            filters.manager("outbound", routes=_to(name))
-            if variant in ("h1", "h2")
-            else filters.tcp_proxy("outbound", name)
-        )
-        chains.append(lc.FilterChain(name=name, filter_chain_match=match, filters=[inner]))
-    return chains, found
+        found[name] = clusters.for_identity(name, variant, f"spiffe://{world.trust_domain}/ns/{namespace}/sa/{account}")
+        chains.append(_direct_chain(name, port, variant, detect, ips))
+    return chains, list(found.values()), sorted({key[2] for key in groups if key[4]})
+
+
+def _direct_chain(name: str, port: int, variant: str, detect: bool, ips: list[str]) -> lc.FilterChain:
+    http = variant in ("h1", "h2")
+    match = lc.FilterChainMatch()
+    for ip in sorted(ips):
+        match.prefix_ranges.add(address_prefix=ip).prefix_len.value = 32
+    if port:
+        match.destination_port.value = port
+    if detect and http:
+        match.application_protocols.extend(_H1 if variant == "h1" else _H2C)
+    inner = filters.manager("outbound", routes=_to(name)) if http else filters.tcp_proxy("outbound", name)
+    return lc.FilterChain(name=f"{name}|detected" if detect else name, filter_chain_match=match, filters=[inner])
 
 
 def _to(name: str) -> route_pb2.RouteConfiguration:
@@ -137,6 +155,7 @@ def inbound(world: World, endpoint: Endpoint) -> listener.Listener:
     mode is not STRICT."""
     made = _listener("inbound", "0.0.0.0", INBOUND_PORT, [_ORIGINAL, _SOURCE, _TLS, _HTTP])
     made.traffic_direction = 1
+    made.access_log.append(filters.refusals())
     declared = container_protocols(world, endpoint)
     for port, protocol in [*sorted(declared.items()), (0, Protocol.AUTO)]:
         made.filter_chains.extend(_inbound_chains(world, endpoint, port, protocol))

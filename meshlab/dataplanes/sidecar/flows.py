@@ -169,6 +169,8 @@ def _outcome(common: log.AccessLogCommon, details: str, status: int | None) -> d
         reason = Reason.POLICY_DENY if found else Reason.NO_ALLOW_MATCH
         if found:
             policy, rule = f"{found[1]}/{found[2]}", int(found[3])
+    elif common.custom_tags.get("details") == "filter_chain_not_found":
+        reason = Reason.MTLS_REQUIRED
     else:
         reason = _by_flags(common, status)
         allowed = _allowed_by(common)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from meshlab.errors import NotFound, TimedOut
+from meshlab.errors import MeshlabError, NotFound, TimedOut
 from meshlab.kit import cgroups, processes
 from meshlab.kit.layout import Layout
 from meshlab.kit.ledger import Ledger
@@ -92,6 +92,10 @@ class Kubelet:
         live = self._live(pod)
         if live.state.walls is None:
             raise NotFound(f"pod {pod} is not running yet", hint="meshlab get pods")
+        if not command or any("\0" in word for word in command):
+            raise MeshlabError(
+                "a command is at least one word, none of them with a NUL byte", hint="use stdin for bytes"
+            )
         try:
             code, out, err = await processes.communicate(
                 live.state.walls.enter("exec", command), stdin=stdin, timeout_s=timeout_s

@@ -129,7 +129,8 @@ async def _follow(path: str, follow: bool) -> AsyncIterator[bytes]:
 
 async def serve(layout: Layout, cluster: Cluster) -> web.AppRunner:
     """Listen on the lab's cluster socket, for root only."""
-    runner = web.AppRunner(Api(cluster).app(), access_log=None)
+    # A caller that has gone (Ctrl-C) ends what it had running in a pod.
+    runner = web.AppRunner(Api(cluster).app(), access_log=None, handler_cancellation=True)
     await runner.setup()
     layout.cluster_socket.unlink(missing_ok=True)
     await web.UnixSite(runner, str(layout.cluster_socket)).start()
