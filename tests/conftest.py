@@ -9,16 +9,16 @@ from collections.abc import Callable
 
 import pytest
 
-_NEEDS_ROOT = {"live", "runtimes", "daemons", "kit", "dataplanes", "bench"}
+_NEEDS_ROOT = {"live", "contracts", "local", "daemons", "kit", "dataplanes", "bench", "test_cli"}
 _DIGITS = string.digits + string.ascii_lowercase
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Fail at once, with the way out, instead of skipping what needs root: a skipped contract is not kept."""
-    rooms = {item.path.parent.name for item in session.items}
+    rooms = {name for item in session.items for name in (item.path.parent.name, item.path.stem)}
     if os.geteuid() != 0 and (needing := sorted(rooms & _NEEDS_ROOT)) and not session.config.option.collectonly:
         pytest.exit(
-            f"tests/{{{','.join(needing)}}} make network namespaces and cgroups: run them as root (sudo make test), "
+            f"{', '.join(needing)} of the tests make namespaces and cgroups: run them as root (sudo make test), "
             "or name the rooms that need none, for example: pytest tests/model tests/compile",
             returncode=3,
         )

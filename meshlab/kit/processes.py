@@ -11,25 +11,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 _JOIN = 'echo $$ > "$0" && exec "$@"'
+
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Proc:
-    """One process, told from a later one with the same pid by its start time (seconds, as the kernel counts)."""
+    """One process, told from a later one with the same pid by its start time: seconds since boot, as the kernel counts,
+    which no setting of the clock moves."""
 
     pid: int
     started: float
 
     def alive(self) -> bool:
         """Is it this process, and not a zombie?"""
-        try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
+        state, started = _stat(self.pid)
+        return started == self.started and state not in "ZX"
+
+    @classmethod
+    def of(cls, pid: int) -> Proc:
+        """The process that has this pid now. ProcessLookupError if there is none."""
+        _, started = _stat(pid)
+        if started < 0:
+            raise ProcessLookupError(f"no process {pid}")
+        return cls(pid, started)
 
     def signal(self, number: int) -> None:
         """Send a signal; nothing happens if it is gone."""
@@ -72,6 +79,16 @@ class Proc:
             await self.exited()
 
 
+def _stat(pid: int) -> tuple[str, float]:
+    """State and start of a process, from proc_pid_stat(5); ("X", -1.0) where there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return "X", -1.0
+    fields = text.rpartition(")")[2].split()  # the name may hold spaces and parentheses
+    return fields[0], int(fields[19]) / _TICKS
+
+
 def run(command: Sequence[str], *, stdin: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
     """Run a command to its end. CalledProcessError (with stderr) when `check` and it fails."""
     return subprocess.run(list(command), input=stdin, capture_output=True, check=check, timeout=60)
@@ -95,7 +112,7 @@ def spawn(command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = 
             cwd=cwd,
         )
     child.returncode = 0  # the waiting is ours (pidfd), not subprocess's
-    return Proc(child.pid, psutil.Process(child.pid).create_time())
+    return Proc.of(child.pid)
 
 
 async def communicate(

@@ -61,8 +61,7 @@ async def launch(layout: Layout, settings: Settings, progress: Callable[[str], N
         ledger.record("folder", str(layout.root))
         ledger.record("cgroup", str(cgroups.lab_group(layout.name)))
         layout.logs.mkdir(exist_ok=True, mode=0o700)
-        layout.settings.touch(mode=0o600)
-        layout.settings.write_text(json.dumps(asdict(settings)))
+        _write_settings(layout, settings)
     progress("starting the cluster daemon and the control plane")
     daemon = start_daemon(layout, "meshlab.daemons.cluster", "cluster")
     deadline = time.monotonic() + _START_S
@@ -73,6 +72,14 @@ async def launch(layout: Layout, settings: Settings, progress: Callable[[str], N
                 await remove_lab(layout)
             raise CannotRun(f"the cluster daemon did not come up: {words}", hint="meshlab doctor")
         await asyncio.sleep(0.05)
+
+
+def _write_settings(layout: Layout, settings: Settings) -> None:
+    """Whole or not at all: a lab without settings is made anew by the next `up`."""
+    temporary = layout.settings.with_suffix(".tmp")
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps(asdict(settings)))
+    temporary.rename(layout.settings)
 
 
 def _last_words(path: Path) -> str:

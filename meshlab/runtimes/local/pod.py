@@ -322,3 +322,4 @@ class LivePod:
         sandbox.remove(self._group)
         self._network.remove_pod(self.state.number)
         shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.logs, ignore_errors=True)  # the next pod of this name has a log of its own
