@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from meshlab.errors import MeshlabError
@@ -12,12 +11,9 @@ from meshlab.model.nouns import object_ref
 from meshlab.model.workloads import Deployment, Pod
 from meshlab.runtimes.base import Manifest
 
-_PERCENT = re.compile(r"[0-9]{1,3}%")
-
 
 def admit(manifests: Sequence[Manifest], nodes: Sequence[str]) -> None:
-    """MeshlabError for the first document that is not valid, or that would keep the controllers from working: pinned
-    to a node that is not there, a rollout bound that is no number."""
+    """MeshlabError for the first document that is not valid, or that is pinned to a node that is not there."""
     mesh = Mesh.of(_noun(manifest) for manifest in manifests)
     pinned: list[Deployment | Pod] = [*mesh.all(Deployment), *mesh.all(Pod)]
     for noun in pinned:
@@ -26,14 +22,6 @@ def admit(manifests: Sequence[Manifest], nodes: Sequence[str]) -> None:
             raise MeshlabError(
                 f"{ref_of(noun)} nodeName: no node {pin!r} in this lab", hint=f"nodes: {', '.join(nodes)}"
             )
-    for deployment in mesh.all(Deployment):
-        for name, value in (("maxSurge", deployment.max_surge), ("maxUnavailable", deployment.max_unavailable)):
-            if (isinstance(value, int) and value < 0) or (isinstance(value, str) and not _PERCENT.fullmatch(value)):
-                raise MeshlabError(
-                    f"{ref_of(deployment)} spec.strategy.rollingUpdate.{name}:"
-                    f" expected a number or a percentage, found {value!r}",
-                    hint="for example 1 or 25%",
-                )
 
 
 def _noun(manifest: Manifest) -> Noun:
