@@ -49,25 +49,25 @@ class Proc:
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
-            return self._reap()
-        if not self.alive():
-            os.close(descriptor)
-            return self._reap()
+            return None
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(descriptor, ended.set)
         try:
-            await ended.wait()
+            if self.alive():
+                loop.add_reader(descriptor, ended.set)
+                await ended.wait()
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
         return self._reap()
 
     def _reap(self) -> int | None:
-        try:
-            _, status = os.waitpid(self.pid, os.WNOHANG)
-            return os.waitstatus_to_exitcode(status)
-        except (ChildProcessError, ValueError):
+        if _stat(self.pid)[1] != self.started:  # reaped already; another may have the pid
             return None
+        try:
+            reaped, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        return os.waitstatus_to_exitcode(status) if reaped else None
 
     async def stop(self, grace_s: float) -> None:
         """SIGTERM, then SIGKILL after `grace_s` seconds."""
