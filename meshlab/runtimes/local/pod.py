@@ -129,6 +129,7 @@ class LivePod:
     async def _build(self) -> None:
         state, spec = self.state, self.state.spec
         self.logs.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(sandbox.remove, self._group)  # what is left of a former attempt
         path = await asyncio.to_thread(self._network.add_pod, spec.node, state.number, self._plan.rules)
         gateway = self._network.gateway(spec.node)
         state.walls = await sandbox.create(spec.pod, self.folder, self._group, path, state.ip, gateway)
