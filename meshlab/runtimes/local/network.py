@@ -72,8 +72,8 @@ class Network:
             self._create(name)
         self._in(
             outside,
-            f"ip link delete p{number} 2>/dev/null || true; ip link add p{number} type veth peer name eth0 netns {name};"
-            f" ip link set p{number} master pods up",
+            f"ip link delete p{number} 2>/dev/null || true; ip link add p{number} type veth peer name eth0"
+            f" netns {name}; ip link set p{number} master pods up",
         )
         self._in(
             name,
