@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.bar import Bar
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
+_ROUNDS = 2
 _FAILING = """
 apiVersion: apps/v1
 kind: Deployment
@@ -180,19 +182,35 @@ def latency_report(lab: Lab) -> pd.DataFrame:
     """The same load with a pair of sidecars and with none, interleaved rounds, in this run."""
     import pandas as pd
 
-    rows = []
-    for round_number in (1, 2):
+    sent: dict[str, list[pd.DataFrame]] = {"none": [], "sidecar": []}
+    for _ in range(_ROUNDS):
         for mode, source, namespace, url in (
             ("none", "client", "plain", "http://server/"),
             ("sidecar", "reviews-v1", "shop", "http://ratings/"),
         ):
-            summary = lab.traffic(source, url, namespace=namespace, rate=100.0, duration_s=3.0).summary
-            latency = summary["latency_ms"]
-            rows.append({"round": round_number, "mode": mode, "requests": summary["sent"], "failed": summary["failed"],
-                         "p50_ms": latency["p50"], "p90_ms": latency["p90"], "p99_ms": latency["p99"]})  # fmt: skip
-    frame = pd.DataFrame(rows)
-    mean = frame.groupby("mode", as_index=False)[["requests", "failed", "p50_ms", "p90_ms", "p99_ms"]].mean()
-    return pd.DataFrame(mean)
+            result = lab.traffic(source, url, namespace=namespace, rate=100.0, duration_s=3.0)
+            sent[mode].append(result.frame)
+    rows = []
+    for mode, frames in sent.items():
+        frame = pd.concat(frames)
+        p50, p90, p99 = frame["latency_ms"].quantile([0.5, 0.9, 0.99])
+        failed = int((frame["status"] != 200).sum())
+        rows.append(
+            {"mode": mode, "requests": len(frame), "failed": failed, "p50_ms": p50, "p90_ms": p90, "p99_ms": p99}
+        )
+    return pd.DataFrame(rows)
+
+
+def _ladder(latency: pd.DataFrame) -> None:
+    """The percentiles as bars, all on one scale."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    longest = float(latency[["p50_ms", "p90_ms", "p99_ms"]].to_numpy().max())
+    for percentile in ("p50_ms", "p90_ms", "p99_ms"):
+        for mode, value in zip(latency["mode"], latency[percentile], strict=True):
+            colour = "#0072B2" if mode == "none" else "#E69F00"
+            bar = Bar(longest, 0, value, width=60, color=colour)
+            table.add_row(percentile.removesuffix("_ms"), str(mode), bar, f"{value:.1f} ms")
+    _console.print(table)
 
 
 def run(lab: Lab, charts_folder: Path | None) -> bool:
@@ -217,8 +235,9 @@ def run(lab: Lab, charts_folder: Path | None) -> bool:
     _say("Latency with and without the mesh (open loop, 100 requests/s)")
     latency = latency_report(lab)
     _table(latency)
+    _ladder(latency)
     flows = lab.flows()
-    edges = lab.edges(settle_s=0)
+    edges = lab.edges()
     _say(f"Who calls whom ({len(flows)} flows captured)")
     _table(edges)
     _say("Resources")

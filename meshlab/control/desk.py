@@ -99,8 +99,8 @@ class Desk:
             row.acked_version, row.acked_at_ns = row.wanted_version, time.time_ns()
             row.nack = ""
 
-    def logged(self, client: str, payload: bytes) -> None:
-        self._flows.append(client, time.time_ns(), payload)
+    def logged(self, client: str, payload: bytes, rows: int) -> None:
+        self._flows.append(client, time.time_ns(), payload, rows)
 
     def _event(self, client: str, kind: str, type_url: str, version: str, error: str) -> None:
         self._count += 1

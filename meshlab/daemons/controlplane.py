@@ -18,8 +18,8 @@ from meshlab.identity.authority import Authority
 from meshlab.identity.tokens import TokenKey
 from meshlab.kit.layout import Layout
 from meshlab.model.settings import Settings
+from meshlab.model.wire import PROXY_UID
 from meshlab.model.workloads import Mode
-from meshlab.runtimes.base import PROXY_UID
 from meshlab.runtimes.local import LocalRuntime
 from meshlab.telemetry.store import FlowStore
 from meshlab.xds.server import AdsServer

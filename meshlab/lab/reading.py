@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import time
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from meshlab.errors import NotFound
+from meshlab.dataplanes.sidecar.counters import LogCounters, log_counters, stats_command
+from meshlab.errors import MeshlabError, NotFound
+from meshlab.model.workloads import Mode
 from meshlab.telemetry import frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshlab.lab.control_client import ControlClient
+    from meshlab.model.world import PodId
     from meshlab.runtimes.base import Observed, PodStatus, Runtime
+
+_QUIET_S = 1.5
+"""Three intervals at which proxies send their rows."""
 
 KINDS = {
     "Namespace": ("ns", "namespaces"),
@@ -100,8 +107,72 @@ def manifests_frame(observed: Observed, kind: str, namespace: str) -> pd.DataFra
     return pd.DataFrame(rows, columns=None if rows else ["namespace", "name"])
 
 
-async def proxies(control: ControlClient) -> pd.DataFrame:
-    return frames.proxies_frame(await control.json("/proxies"))
+async def proxies(control: ControlClient, runtime: Runtime) -> pd.DataFrame:
+    """Who has what, and how many of each proxy's flow rows were written, lost and received."""
+    counted, received = await _written(runtime), await _received(control)
+    rows = [
+        {
+            **row,
+            "rows_written": counters.written if counters else None,
+            "rows_dropped": counters.dropped if counters else None,
+            "rows_received": received.get(pod, 0),
+        }
+        for row in await control.json("/proxies")
+        for pod in [f"{row['namespace']}/{row['pod']}"]
+        for counters in [counted.get(pod)]
+    ]
+    return frames.proxies_frame(rows)
+
+
+async def config_events(control: ControlClient) -> pd.DataFrame:
+    return frames.config_events_frame(await control.json("/config-events", after=0))
+
+
+async def _written(runtime: Runtime) -> dict[str, LogCounters]:
+    """The log counters of every proxy that answers, by pod."""
+
+    async def ask(pod: PodId) -> tuple[str, LogCounters] | None:
+        try:
+            done = await runtime.exec(pod, stats_command(), timeout_s=5.0)
+        except MeshlabError:
+            return None
+        return (str(pod), log_counters(done.stdout)) if done.exit_code == 0 else None
+
+    pods = [status.pod for status in await runtime.pods() if status.mode is Mode.SIDECAR and status.phase == "Running"]
+    return dict(filter(None, await asyncio.gather(*map(ask, pods))))
+
+
+async def _received(control: ControlClient) -> dict[str, int]:
+    counted: dict[str, int] = (await control.json("/counters"))["rows"]
+    return counted
+
+
+async def settle(control: ControlClient, runtime: Runtime, settle_s: float) -> None:
+    """Wait until every flow row that the proxies have written so far has arrived, at most `settle_s` seconds, and not
+    longer than anything arrives at all (rows sent to a control plane that was being restarted never do).
+
+    Once more after all has arrived: what a proxy was just about to write when it was asked is not missed.
+    """
+    deadline = time.monotonic() + settle_s
+    before: dict[str, LogCounters] | None = None
+    while time.monotonic() < deadline:
+        written = await _written(runtime)
+        if not await _arrive(control, written, deadline) or written == before:
+            return
+        before = written
+
+
+async def _arrive(control: ControlClient, written: dict[str, LogCounters], deadline: float) -> bool:
+    """Have all rows arrived, before the deadline or a pause of some flush intervals?"""
+    last, moved = await _received(control), time.monotonic()
+    while any(last.get(pod, 0) < counters.written for pod, counters in written.items()):
+        if time.monotonic() > min(deadline, moved + _QUIET_S):
+            return False
+        await asyncio.sleep(0.05)
+        received = await _received(control)
+        if received != last:
+            last, moved = received, time.monotonic()
+    return True
 
 
 async def identities(control: ControlClient) -> pd.DataFrame:

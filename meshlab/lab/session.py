@@ -288,21 +288,26 @@ class Lab:
 
         return traffic.run(self, self.pod(source, namespace=namespace), url, self._layout, self._progress, **options)
 
-    def flows(self, *, settle_s: float = 1.2) -> pd.DataFrame:
-        """One row per request or connection seen by the proxies; columns as in `meshlab.schema`. Waits `settle_s` for
-        the proxies' buffers to arrive."""
-        time.sleep(settle_s)
+    def flows(self, *, settle_s: float = 5.0) -> pd.DataFrame:
+        """One row per request or connection seen by the proxies; columns as in `meshlab.schema`. Waits until all rows
+        that the proxies wrote have arrived, at most `settle_s` seconds; `proxies()` shows what was lost."""
+        loop.run(reading.settle(self._control, self._runtime, settle_s))
         return loop.run(reading.flows(self._control))
 
-    def edges(self, *, settle_s: float = 1.2) -> pd.DataFrame:
+    def edges(self, *, settle_s: float = 5.0) -> pd.DataFrame:
         """Who calls whom: requests, rate, errors, p50/p90/p99, mTLS share."""
         from meshlab.telemetry import frames
 
         return frames.edges_frame(self.flows(settle_s=settle_s))
 
     def proxies(self) -> pd.DataFrame:
-        """One row per proxy: version wanted, acknowledged, when, and Envoy's words for a NACK."""
-        return loop.run(reading.proxies(self._control))
+        """One row per proxy: version wanted, acknowledged, when, Envoy's words for a NACK; flow rows that it has
+        `written` and `dropped` (its buffer was full) since it started, and rows received from it."""
+        return loop.run(reading.proxies(self._control, self._runtime))
+
+    def config_events(self) -> pd.DataFrame:
+        """One row per push, ACK and NACK: time (UTC), namespace, pod, kind, type (xDS), version, error (Envoy's)."""
+        return loop.run(reading.config_events(self._control))
 
     def identities(self) -> pd.DataFrame:
         """One row per SVID: who holds it, serial, validity, delivery. Never a key."""

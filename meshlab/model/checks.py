@@ -11,10 +11,10 @@ from meshlab.model.mesh import Mesh, ref_of
 from meshlab.model.policies import Action, AuthorizationPolicy, PeerAuthentication
 from meshlab.model.routes import HTTPRoute
 from meshlab.model.services import Service
+from meshlab.model.wire import PROXY_PORTS
 from meshlab.model.workloads import MODE_LABEL, Deployment, Labels, Mode, Namespace, Pod, PodTemplate, ServiceAccount
 
 BUILT_IN_IMAGES = ("meshlab/echo", "meshlab/nginx")
-PROXY_PORTS = range(15000, 15100)
 PROXY_NAME = "envoy"
 _NAME_MAX = 59
 """Of a Deployment: with `-500` behind it, a pod's name is at most 63 characters, as a host's name must be."""

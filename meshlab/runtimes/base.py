@@ -131,14 +131,18 @@ class Companion:
     """An HTTP POST on 127.0.0.1 in the pod's network that begins draining; "" for none."""
     drain_s: float = 0.0
     """How long it goes on serving after the drain began."""
+    capabilities: tuple[str, ...] = ()
+    """Linux capabilities that it keeps as `uid`, as setpriv(1) names them."""
 
 
 @dataclass(frozen=True)
 class PodPlan:
     """What a data plane wants in a pod before its first packet. `rules` is an nftables script for the pod's network
-    namespace, loaded before any process of the pod starts."""
+    namespace, loaded before any process of the pod starts. `local_mark`: packets with this mark are delivered inside
+    the pod whatever their addresses, and a socket accepted from one answers with it (0: none)."""
 
     rules: str = ""
+    local_mark: int = 0
     companions: tuple[Companion, ...] = ()
 
 
@@ -149,7 +153,3 @@ class PodHooks(Protocol):
         """The plan for one pod, asked for before it starts and after the runtime restarts. CannotRun where the plane
         cannot serve it."""
         ...
-
-
-PROXY_UID = 1337
-"""The user and group of every proxy, as in Istio; its traffic is not intercepted."""

@@ -75,6 +75,15 @@ def proxies_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     for name in ("since", "wanted_at", "acked_at", "nack_at"):
         values = frame.pop(f"{name}_ns")
         frame[name] = pd.to_datetime(values.where(values > 0), unit="ns", utc=True)
+    for name in ("rows_written", "rows_dropped", "rows_received"):
+        frame[name] = frame[name].astype("Int64")
+    return frame
+
+
+def config_events_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """One row per push, ACK and NACK, in the order in which they happened; times in UTC."""
+    frame = pd.DataFrame(rows, columns=["time_ns", "namespace", "pod", "kind", "type", "version", "error"])
+    frame.insert(0, "time", pd.to_datetime(frame.pop("time_ns"), unit="ns", utc=True))
     return frame
 
 

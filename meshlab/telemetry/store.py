@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 
-_HEAD = struct.Struct("<IHQ")  # bytes of payload, bytes of the reporter's name, time received (ns)
+_HEAD = struct.Struct("<IHIQ")
+"""Bytes of payload, bytes of the reporter's name, rows in the payload, time received (ns)."""
 _SEGMENT_BYTES = 8 << 20
 
 
@@ -18,61 +21,93 @@ class Record:
 
     reporter: str
     received_ns: int
+    rows: int
     payload: bytes
 
 
 class FlowStore:
-    """At most `max_bytes` on disk: the oldest segment makes room, and what was evicted is counted."""
+    """At most `max_bytes` on disk: the oldest segment makes room, and what was evicted is counted.
+
+    Each segment begins with a record without a reporter, whose payload says what was counted before it: a new control
+    plane goes on counting where the last one ended, whatever was evicted in between.
+    """
 
     def __init__(self, folder: Path, max_bytes: int = 256 << 20) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder, self._max = folder, max_bytes
+        self.rows: Counter[str] = Counter()
+        """Rows received, by reporter, since the lab came up."""
+        self.evicted_bytes = 0
         segments = self._segments()
+        if segments:
+            self._recount(segments[-1].read_bytes())
         self._number = int(segments[-1].stem) + 1 if segments else 1
         self._file = self._open()
-        self.batches = 0
-        self.evicted_bytes = 0
+
+    def _recount(self, raw: bytes) -> None:
+        for record in _all(raw):
+            if record.reporter:
+                self.rows[record.reporter] += record.rows
+            else:
+                before = json.loads(record.payload)
+                self.rows, self.evicted_bytes = Counter(before["rows"]), before["evicted_bytes"]
 
     def _segments(self) -> list[Path]:
         return sorted(self._folder.glob("*.flows"))
 
     def _open(self) -> FileIO:
-        return (self._folder / f"{self._number:08d}.flows").open("ab", buffering=0)
+        file = (self._folder / f"{self._number:08d}.flows").open("ab", buffering=0)
+        so_far = json.dumps(self.counters()).encode()
+        file.write(_HEAD.pack(len(so_far), 0, 0, 0) + so_far)
+        return file
 
-    def append(self, reporter: str, received_ns: int, payload: bytes) -> None:
+    def append(self, reporter: str, received_ns: int, payload: bytes, rows: int) -> None:
         name = reporter.encode()
-        self._file.write(_HEAD.pack(len(payload), len(name), received_ns) + name + payload)
-        self.batches += 1
+        self._file.write(_HEAD.pack(len(payload), len(name), rows, received_ns) + name + payload)
+        self.rows[reporter] += rows
         if self._file.tell() > _SEGMENT_BYTES:
             self._rotate()
 
     def _rotate(self) -> None:
         self._file.close()
-        self._number += 1
-        self._file = self._open()
         segments = self._segments()
         total = sum(path.stat().st_size for path in segments)
         while total > self._max and len(segments) > 1:
             oldest = segments.pop(0)
-            total -= oldest.stat().st_size
-            self.evicted_bytes += oldest.stat().st_size
+            size = oldest.stat().st_size
+            total, self.evicted_bytes = total - size, self.evicted_bytes + size
             oldest.unlink()
+        self._number += 1
+        self._file = self._open()
 
     def read(self) -> bytes:
         """Everything that is kept, as `records` reads it."""
-        return b"".join(path.read_bytes() for path in self._segments())
+        return b"".join(_whole(path.read_bytes()) for path in self._segments())
 
-    def counters(self) -> dict[str, int]:
-        return {"batches": self.batches, "evicted_bytes": self.evicted_bytes}
+    def counters(self) -> dict[str, object]:
+        """`rows` by reporter, and `evicted_bytes`."""
+        return {"rows": dict(self.rows), "evicted_bytes": self.evicted_bytes}
+
+
+def _whole(raw: bytes) -> bytes:
+    """Without the record that a killed control plane left half written, which would swallow what follows."""
+    end = 0
+    for record in _all(raw):
+        end += _HEAD.size + len(record.reporter.encode()) + len(record.payload)
+    return raw[:end]
 
 
 def records(raw: bytes) -> Iterator[Record]:
-    """The records of a byte string; a half-written last one is left out."""
+    """The batches in a byte string; a half-written last one is left out."""
+    return (record for record in _all(raw) if record.reporter)
+
+
+def _all(raw: bytes) -> Iterator[Record]:
     at = 0
     while at + _HEAD.size <= len(raw):
-        size, name_size, received_ns = _HEAD.unpack_from(raw, at)
+        size, name_size, rows, received_ns = _HEAD.unpack_from(raw, at)
         begin = at + _HEAD.size + name_size
         if begin + size > len(raw):
             return
-        yield Record(raw[at + _HEAD.size : begin].decode(), received_ns, raw[begin : begin + size])
+        yield Record(raw[at + _HEAD.size : begin].decode(), received_ns, rows, raw[begin : begin + size])
         at = begin + size

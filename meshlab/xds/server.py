@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
+from envoy.service.accesslog.v3 import als_pb2
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
@@ -31,7 +32,7 @@ class Desk(Protocol):
     def closed(self, client: str) -> None: ...
     def pushed(self, client: str, response: Response) -> None: ...
     def answered(self, client: str, answer: Answer, *, settled: bool) -> None: ...
-    def logged(self, client: str, payload: bytes) -> None: ...
+    def logged(self, client: str, payload: bytes, rows: int) -> None: ...
 
 
 class _Stream:
@@ -167,10 +168,12 @@ class AdsServer:
     # access logs
 
     async def _logs(self, batches: Any, context: Any) -> bytes:
-        """Batches are kept as they came: nothing is parsed here."""
+        """Batches are kept as they came; only their rows are counted here."""
         client = await self._admit(context, "")
         async for payload in batches:
-            self._desk.logged(client, payload)
+            batch = als_pb2.StreamAccessLogsMessage.FromString(payload)
+            rows = len(batch.http_logs.log_entry) + len(batch.tcp_logs.log_entry)
+            self._desk.logged(client, payload, rows)
         return b""
 
 

@@ -19,8 +19,6 @@ from meshlab.compile.xds.plan import Target
 from meshlab.model.world import World
 
 PASSTHROUGH = "passthrough"
-INBOUND_SOURCE = "127.0.0.6"
-"""As in Istio."""
 _ALPN = {"h1": tls.ALPN_H1, "h2": tls.ALPN_H2, "tcp": tls.ALPN_TCP}
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MANY = 1 << 20
@@ -50,17 +48,9 @@ def for_identity(name: str, variant: str, spiffe_id: str) -> cluster.Cluster:
     return made
 
 
-def to_application(name: str) -> cluster.Cluster:
-    """The pod's own application. The source address tells the interception rules that this is the way in; a pod that
-    calls its own Service comes with the pod's address and goes through the front door."""
-    made = original_dst(name)
-    source = made.upstream_bind_config.source_address
-    source.address, source.port_value = INBOUND_SOURCE, 0
-    return made
-
-
 def original_dst(name: str) -> cluster.Cluster:
-    """Wherever the connection was going, as plaintext, speaking what the client speaks."""
+    """Wherever the connection was going (outbound: beyond the mesh; inbound: the pod's own application), as plaintext,
+    speaking what the client speaks."""
     made = _base(name, "same")
     made.type = cluster.Cluster.ORIGINAL_DST
     made.lb_policy = cluster.Cluster.CLUSTER_PROVIDED

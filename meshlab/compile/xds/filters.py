@@ -25,6 +25,8 @@ from meshlab.model.policies import Action
 from meshlab.model.world import Endpoint, World
 
 ADS_CLUSTER = "ads"
+_LOG_BUFFER_BYTES = 1 << 20
+"""About 2,000 rows: what a proxy keeps while the control plane restarts. What does not fit, Envoy counts as dropped."""
 _TAGS = {
     "upstream_san": "%UPSTREAM_PEER_URI_SAN%",
     "upstream_tls": "%UPSTREAM_TLS_VERSION%",
@@ -34,13 +36,14 @@ _TAGS = {
 }
 
 
-def _log(direction: str, kind: str) -> accesslog.AccessLog:
+def access_log(direction: str, kind: str) -> accesslog.AccessLog:
+    """Every request (`kind` http) or connection (tcp) to the control plane, batched."""
     common = als.CommonGrpcAccessLogConfig(
         log_name=f"{direction}-{kind}",
         transport_api_version=tls.ads().resource_api_version,
         grpc_service=grpc_service.GrpcService(envoy_grpc=grpc_service.GrpcService.EnvoyGrpc(cluster_name=ADS_CLUSTER)),
         buffer_flush_interval=seconds(0.5),
-        buffer_size_bytes=u32(64 << 10),
+        buffer_size_bytes=u32(_LOG_BUFFER_BYTES),
         custom_tags=[tag.CustomTag(tag=name, value=value) for name, value in {**_TAGS, "direction": direction}.items()],
     )
     if kind == "http":
@@ -65,7 +68,7 @@ def manager(
     made = hcm.HttpConnectionManager(
         stat_prefix=direction,
         codec_type=hcm.HttpConnectionManager.AUTO,
-        access_log=[_log(direction, "http")],
+        access_log=[access_log(direction, "http")],
         http_filters=[
             *guards,
             hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router())),
@@ -90,7 +93,7 @@ def manager(
 
 
 def tcp_proxy(direction: str, cluster: str) -> lc.Filter:
-    made = tcp.TcpProxy(stat_prefix=f"{direction}_tcp", cluster=cluster, access_log=[_log(direction, "tcp")])
+    made = tcp.TcpProxy(stat_prefix=f"{direction}_tcp", cluster=cluster, access_log=[access_log(direction, "tcp")])
     made.idle_timeout.CopyFrom(seconds(3600))
     return lc.Filter(name="envoy.filters.network.tcp_proxy", typed_config=any_of(made))
 

@@ -9,6 +9,7 @@ from envoy.config.route.v3 import route_components_pb2 as rc
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
+from envoy.extensions.filters.listener.original_src.v3 import original_src_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 
 from meshlab.compile.xds import clusters, filters, routes, tls
@@ -17,15 +18,19 @@ from meshlab.compile.xds.pack import any_of, seconds
 from meshlab.compile.xds.plan import HTTP, Target, container_protocols, mtls_mode, takes_mtls
 from meshlab.model.policies import MtlsMode
 from meshlab.model.services import Protocol
+from meshlab.model.wire import HEALTH_PORT, INBOUND_MARK, INBOUND_PORT, OUTBOUND_PORT, STATS_PORT
 from meshlab.model.workloads import Mode
 from meshlab.model.world import Endpoint, World
 
-OUTBOUND_PORT, INBOUND_PORT, ADMIN_PORT, HEALTH_PORT, STATS_PORT = 15001, 15006, 15000, 15021, 15090
 DETECT_S = 0.2
 _H1, _H2C = ["http/1.0", "http/1.1"], ["h2c"]
 _ORIGINAL = lc.ListenerFilter(
     name="envoy.filters.listener.original_dst", typed_config=any_of(original_dst_pb2.OriginalDst())
 )
+_SOURCE = lc.ListenerFilter(
+    name="envoy.filters.listener.original_src", typed_config=any_of(original_src_pb2.OriginalSrc(mark=INBOUND_MARK))
+)
+"""The application sees the client's own address. The mark brings its answers back to the proxy."""
 _TLS = lc.ListenerFilter(
     name="envoy.filters.listener.tls_inspector", typed_config=any_of(tls_inspector_pb2.TlsInspector())
 )
@@ -130,7 +135,7 @@ def for_target(world: World, target: Target) -> listener.Listener | None:
 def inbound(world: World, endpoint: Endpoint) -> listener.Listener:
     """What enters the pod: mesh TLS is told by its ALPN; plaintext and the application's own TLS pass only where the
     mode is not STRICT."""
-    made = _listener("inbound", "0.0.0.0", INBOUND_PORT, [_ORIGINAL, _TLS, _HTTP])
+    made = _listener("inbound", "0.0.0.0", INBOUND_PORT, [_ORIGINAL, _SOURCE, _TLS, _HTTP])
     made.traffic_direction = 1
     declared = container_protocols(world, endpoint)
     for port, protocol in [*sorted(declared.items()), (0, Protocol.AUTO)]:

@@ -52,14 +52,27 @@ def variants(protocol: Protocol) -> tuple[str, ...]:
 
 
 def container_protocols(world: World, endpoint: Endpoint) -> dict[int, Protocol]:
-    """The pod's own ports that Services declare, and what they speak there (the first Service by name decides)."""
+    """The pod's own ports that Services declare, and what they speak there (the first Service by name decides); and
+    those for which a PeerAuthentication has a mode of their own."""
     found: dict[int, Protocol] = {}
     for service in world.services_of(endpoint):
         for port in service.ports:
             number, protocol = target_port(port, endpoint), port_protocol(port)
             if number is not None and protocol is not Protocol.UDP:
                 found.setdefault(number, protocol)
+    for policy in world.mesh.all(PeerAuthentication):
+        if _selects(policy, endpoint):
+            found.update({port: Protocol.AUTO for port in policy.port_modes if port not in found})
     return found
+
+
+def _selects(policy: PeerAuthentication, endpoint: Endpoint) -> bool:
+    """By its selector, as one of the pod's own workload level."""
+    return (
+        policy.namespace == endpoint.pod.namespace
+        and bool(policy.selector)
+        and policy.selector.items() <= endpoint.labels.items()
+    )
 
 
 def mtls_mode(world: World, endpoint: Endpoint, port: int) -> MtlsMode:
@@ -69,12 +82,13 @@ def mtls_mode(world: World, endpoint: Endpoint, port: int) -> MtlsMode:
         return MtlsMode.DISABLE
     levels: list[list[PeerAuthentication]] = [[], [], []]
     for policy in world.mesh.all(PeerAuthentication):
-        if policy.namespace == endpoint.pod.namespace and policy.selector:
-            if policy.selector.items() <= endpoint.labels.items():
-                levels[0].append(policy)
+        if _selects(policy, endpoint):
+            levels[0].append(policy)
+        elif policy.selector:
+            continue
         elif policy.namespace == endpoint.pod.namespace and policy.namespace != ROOT_NAMESPACE:
             levels[1].append(policy)
-        elif policy.namespace == ROOT_NAMESPACE and not policy.selector:
+        elif policy.namespace == ROOT_NAMESPACE:
             levels[2].append(policy)
     for policy in levels[0][:1]:
         mode = policy.port_modes.get(port, MtlsMode.UNSET)

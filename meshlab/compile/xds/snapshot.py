@@ -70,7 +70,7 @@ def compile_pod(world: World, pod: PodId) -> Snapshot:
         world.version,
         {
             **shared,
-            CLUSTER: {**shared[CLUSTER], **_named([(name, clusters.to_application(name)) for name in own])},
+            CLUSTER: {**shared[CLUSTER], **_named([(name, clusters.original_dst(name)) for name in own])},
             ROUTE: {**shared[ROUTE], **_named([(one.name, one) for one in listeners.inbound_routes(world, endpoint)])},
             LISTENER: {**shared[LISTENER], "inbound": resource("inbound", inbound)},
         },

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from meshlab.model.wire import ADMIN_PORT
 from meshlab.model.world import Endpoint
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
@@ -19,7 +20,7 @@ def bootstrap(endpoint: Endpoint, ads_socket: str, token: str) -> str:
             "id": f"sidecar~{endpoint.ip}~{pod.name}.{pod.namespace}~{pod.namespace}",
             "cluster": f"{endpoint.workload}.{pod.namespace}",
         },
-        "admin": {"address": _address("127.0.0.1", 15000)},
+        "admin": {"address": _address("127.0.0.1", ADMIN_PORT)},
         "dynamic_resources": {
             "ads_config": {"api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": [grpc]},
             "lds_config": {"ads": {}, "resource_api_version": "V3"},
@@ -27,8 +28,8 @@ def bootstrap(endpoint: Endpoint, ads_socket: str, token: str) -> str:
         },
         "static_resources": {
             "clusters": [
-                _cluster("ads", {"pipe": {"path": ads_socket}}, token),
-                _cluster("admin", _address("127.0.0.1", 15000), ""),
+                control_plane_cluster(ads_socket, token),
+                _cluster("admin", _address("127.0.0.1", ADMIN_PORT)),
             ]
         },
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"prefix": "cluster.inbound"}]}}},
@@ -41,30 +42,31 @@ def _address(ip: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": ip, "port_value": port}}
 
 
-def _cluster(name: str, address: dict[str, Any], token: str) -> dict[str, Any]:
+def _cluster(name: str, address: dict[str, Any]) -> dict[str, Any]:
     host = {"endpoint": {"address": address}}
-    made: dict[str, Any] = {
+    return {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "2s",
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [host]}]},
     }
-    if token:
-        # The token goes with every stream to the control plane: configuration and access logs alike.
-        header = {"key": "authorization", "value": f"Bearer {token}"}
-        mutation = {"append": {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
-        keepalive = {"interval": "30s", "timeout": "10s"}
-        made["typed_extension_protocol_options"] = {
-            _HTTP_OPTIONS: {
-                "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
-                "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},
-                "http_filters": [
-                    _filter("header_mutation", "HeaderMutation", mutations={"request_mutations": [mutation]}),
-                    _filter("upstream_codec", "UpstreamCodec"),
-                ],
-            }
-        }
-    return made
+
+
+def control_plane_cluster(ads_socket: str, token: str) -> dict[str, Any]:
+    """The cluster `ads`. The token goes with every stream to the control plane: configuration and access logs alike."""
+    header = {"key": "authorization", "value": f"Bearer {token}"}
+    mutation = {"append": {"header": header, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+    keepalive = {"interval": "30s", "timeout": "10s"}
+    options = {
+        "@type": f"type.googleapis.com/{_HTTP_OPTIONS}",
+        "explicit_http_config": {"http2_protocol_options": {"connection_keepalive": keepalive}},
+        "http_filters": [
+            _filter("header_mutation", "HeaderMutation", mutations={"request_mutations": [mutation]}),
+            _filter("upstream_codec", "UpstreamCodec"),
+        ],
+    }
+    cluster = _cluster("ads", {"pipe": {"path": ads_socket}})
+    return {**cluster, "typed_extension_protocol_options": {_HTTP_OPTIONS: options}}
 
 
 def _filter(name: str, kind: str, **config: Any) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from meshlab.dataplanes.sidecar import interception
 from meshlab.dataplanes.sidecar.bootstrap import bootstrap
 from meshlab.errors import CannotRun
+from meshlab.model.wire import ADMIN_PORT, HEALTH_PORT, INBOUND_MARK, PROXY_UID
 from meshlab.model.world import Endpoint
-from meshlab.runtimes.base import PROXY_UID, Companion, PodPlan
+from meshlab.runtimes.base import Companion, PodPlan
 
 
 def envoy_binary() -> str:
@@ -39,10 +40,11 @@ class SidecarPlane:
             argv,
             PROXY_UID,
             {"envoy.json": config},
-            ready_port=15021,
+            ready_port=HEALTH_PORT,
             ready_path="/healthz/ready",
-            drain_port=15000,
+            drain_port=ADMIN_PORT,
             drain_path="/drain_listeners?graceful",
             drain_s=1.0,
+            capabilities=("net_raw",),  # for the client's source address towards the application
         )
-        return PodPlan(interception.rules(), (companion,))
+        return PodPlan(interception.rules(), INBOUND_MARK, (companion,))

@@ -8,7 +8,18 @@ from meshlab.errors import CannotRun
 from meshlab.kit import processes
 from meshlab.kit.ledger import Ledger, remove_netns
 
+_LOCAL_TABLE = 133
 _QUIET = "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done; ip link set lo up; "
+
+
+def _local(mark: int) -> str:
+    """Shell: packets with this mark come in over lo, whatever their addresses; accepted sockets answer with the mark
+    of what opened them (ip-sysctl: tcp_fwmark_accept)."""
+    return (
+        f"ip rule add fwmark {mark} lookup {_LOCAL_TABLE}; ip route add local default dev lo table {_LOCAL_TABLE};"
+        " echo 1 > /proc/sys/net/ipv4/tcp_fwmark_accept;"
+        " for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done;"
+    )
 
 
 class Network:
@@ -64,8 +75,9 @@ class Network:
             f" ip link set pods up; {routes or 'true'}",
         )
 
-    def add_pod(self, node: str, number: int, rules: str) -> str:
-        """A pod's namespace with its link, address and rules, in place before any process. Returns its path."""
+    def add_pod(self, node: str, number: int, rules: str, local_mark: int) -> str:
+        """A pod's namespace with its link, address and rules, in place before any process (`PodPlan` says what
+        `local_mark` is). Returns its path."""
         name, outside = self.pod_netns(number), self.node_netns(node)
         if not self._create(name):  # left by a daemon that was killed here, or by a pod whose walls fell
             remove_netns(name)
@@ -78,7 +90,7 @@ class Network:
         self._in(
             name,
             f"{_QUIET} ip addr add {self.pod_ip(node, number)}/16 dev eth0; ip link set eth0 up;"
-            f" ip route add default via {self.gateway(node)}; nft -f -",
+            f" ip route add default via {self.gateway(node)}; {_local(local_mark) if local_mark else ''} nft -f -",
             rules,
         )
         return f"/run/netns/{name}"

@@ -130,7 +130,9 @@ class LivePod:
         state, spec = self.state, self.state.spec
         self.logs.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(sandbox.remove, self._group)  # what is left of a former attempt
-        path = await asyncio.to_thread(self._network.add_pod, spec.node, state.number, self._plan.rules)
+        path = await asyncio.to_thread(
+            self._network.add_pod, spec.node, state.number, self._plan.rules, self._plan.local_mark
+        )
         gateway = self._network.gateway(spec.node)
         state.walls = await sandbox.create(spec.pod, self.folder, self._group, path, state.ip, gateway)
         state.procs.clear()
@@ -180,8 +182,11 @@ class LivePod:
             path.write_text(text)
             os.chown(path, companion.uid, companion.uid)
         argv = [word.replace("{dir}", str(folder)) for word in companion.argv]
-        user = ["setpriv", f"--reuid={companion.uid}", f"--regid={companion.uid}", "--clear-groups", "--"]
-        command = self._walls.enter(companion.name, [*user, *argv])
+        user = ["setpriv", f"--reuid={companion.uid}", f"--regid={companion.uid}", "--clear-groups"]
+        if companion.capabilities:
+            kept = ",".join(f"+{name}" for name in companion.capabilities)
+            user += [f"--inh-caps={kept}", f"--ambient-caps={kept}"]
+        command = self._walls.enter(companion.name, [*user, "--", *argv])
         return processes.spawn(command, log=self.logs / f"{companion.name}.log", env=sandbox.environment({}))
 
     def _start_container(self, container: Container) -> Proc:

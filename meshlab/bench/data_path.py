@@ -1,0 +1,108 @@
+"""What a pair of sidecars costs: against no mesh, and against a pair of Envoys configured by hand, in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from meshlab.bench import documents, handwritten
+from meshlab.bench.rows import Row, of_rounds
+
+if TYPE_CHECKING:
+    from meshlab.lab.session import Lab
+
+ROUNDS, SECONDS = 5, 4.0
+CONDITIONS = (
+    f"two nodes joined by veth pairs and bridges, nginx (200 bytes), wrk -t1 inside the client's pod, {ROUNDS} rounds"
+    f" of {SECONDS:g} s interleaved; CPU is that of both pods (nginx and proxies, without wrk); hand-written:"
+    " proxy/handwritten"
+)
+
+
+@dataclass(frozen=True)
+class Load:
+    name: str
+    connections: int
+    headers: tuple[tuple[str, str], ...] = ()
+    metrics: tuple[str, ...] = ()
+
+
+LOADS = (
+    Load("c=1", 1, metrics=("p50", "p99")),
+    Load("c=16", 16, metrics=("throughput", "p50", "p99", "CPU per 1000 requests")),
+    Load("new connections, c=16", 16, (("Connection", "close"),), ("throughput", "CPU per 1000 requests")),
+)
+_UNITS = {"p50": "ms", "p99": "ms", "throughput": "1/s", "CPU per 1000 requests": "s"}
+
+
+@dataclass
+class Way:
+    """One way from a client to a server; `seen` has a value a round, by load and metric."""
+
+    mode: str
+    client: str
+    server: str
+    url: str
+    seen: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+
+
+def measure(lab: Lab, progress: Callable[[str], None]) -> list[Row]:
+    """Latency, throughput, new connections and CPU of each way."""
+    wanted = [documents.namespace(), *handwritten.pods("node-1", "node-2")]
+    for mode in ("none", "sidecar"):
+        wanted += documents.workload(f"{mode}-client", mode=mode, node="node-1")
+        wanted += documents.workload(f"{mode}-server", mode=mode, node="node-2")
+    lab.apply(wanted)
+    lab.wait(timeout_s=120)
+    ways = [Way(mode, f"{mode}-client", f"{mode}-server", f"http://{mode}-server/") for mode in ("none", "sidecar")]
+    ways.append(Way("hand-written", handwritten.CLIENT, handwritten.SERVER, handwritten.start(lab)))
+    for number in range(ROUNDS):
+        progress(f"data path, round {number + 1} of {ROUNDS}")
+        for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
+            for load in LOADS:
+                _round(lab, way, load)
+    return _rows(ways)
+
+
+def _round(lab: Lab, way: Way, load: Load) -> None:
+    before = _cpu(lab, way)
+    summary = lab.traffic(
+        way.client, way.url, namespace=documents.NAMESPACE, tool="wrk", connections=load.connections, threads=1,
+        duration_s=SECONDS, headers=load.headers,
+    ).summary  # fmt: skip
+    cpu_s = _cpu(lab, way) - before
+    values = {
+        "p50": summary["latency_ms"]["p50"],
+        "p99": summary["latency_ms"]["p99"],
+        "throughput": summary["rate_achieved"],
+        "CPU per 1000 requests": 1000 * cpu_s / max(1, summary["ok"]),
+    }
+    for metric in load.metrics:
+        way.seen.setdefault((load.name, metric), []).append(values[metric])
+    way.seen.setdefault((load.name, "failed"), []).append(summary["failed"])
+
+
+def _cpu(lab: Lab, way: Way) -> float:
+    """CPU seconds of the two pods so far: applications and proxies."""
+    resources = lab.resources()
+    mine = resources["pod"].str.startswith((f"{way.client}-", f"{way.server}-"))
+    return float(resources[mine]["cpu_s"].sum())
+
+
+def _rows(ways: list[Way]) -> list[Row]:
+    plain, sidecar, hand = (way.seen for way in ways)
+    rows = []
+    for way in ways:
+        for (load, metric), values in way.seen.items():
+            if metric == "failed":
+                if sum(values):
+                    rows.append(Row("data-path", way.mode, load, metric, sum(values), "requests", rounds=len(values)))
+                continue
+            direct = plain[load, metric] if way.mode != "none" else ()
+            rows.append(of_rounds("data-path", way.mode, load, metric, _UNITS[metric], values, direct))
+    for (load, metric), values in sidecar.items():
+        if metric != "failed":
+            ratios = [mine / theirs for mine, theirs in zip(values, hand[load, metric], strict=True)]
+            rows.append(of_rounds("data-path", "sidecar against hand-written", load, metric, "times", ratios))
+    return rows

@@ -1,0 +1,14 @@
+"""The numbers that both ends of the wire, compilers and interception rules must agree on (Istio's where it has one)."""
+
+from __future__ import annotations
+
+ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT = 15000, 15001, 15006
+HBONE_PORT, HEALTH_PORT, STATS_PORT = 15008, 15021, 15090
+PROXY_PORTS = range(15000, 15100)
+"""No application may listen here."""
+
+PROXY_UID = 1337
+"""The user and group of every proxy; its traffic is not intercepted."""
+
+INBOUND_MARK = 1337
+"""Mark of the connections that a proxy makes to its own application with the client's source address."""

@@ -1,0 +1,85 @@
+"""What the live tests share: calls from inside pods, processes of a lab, what a lab must not leave behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from meshlab import Lab
+from meshlab.kit import cgroups
+from meshlab.kit.layout import Layout
+
+GET = "import urllib.request,sys; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"
+
+
+def call(lab: Lab, source: str, url: str, namespace: str = "shop") -> dict[str, Any]:
+    """GET from inside a pod; the JSON that an echo answered."""
+    done = lab.exec(source, ["python3", "-c", GET, url], namespace=namespace)
+    assert done.exit_code == 0, done.stderr.decode()
+    return dict(json.loads(done.stdout))
+
+
+def daemon_pid(lab: Lab, module: str) -> int:
+    """The daemon of this lab that runs a module."""
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if module in words and lab.settings.name in words:
+            return int(process.pid)
+    raise AssertionError(f"no {module} of {lab.settings.name}")
+
+
+def proxy_pids(lab: Lab) -> dict[str, int]:
+    """The Envoy of each pod that has one."""
+    found = {}
+    for pod in lab.pods():
+        group = cgroups.lab_group(lab.settings.name) / "pods" / f"{pod.pod.namespace}_{pod.pod.name}" / "envoy"
+        pids = cgroups.pids(group) if group.is_dir() else []
+        if pids:
+            found[str(pod.pod)] = pids[0]
+    return found
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+class Load:
+    """Traffic on a thread of its own while something happens: `with Load(lab, ...) as load: ...; load.summary`."""
+
+    def __init__(self, lab: Lab, source: str, url: str, **options: Any) -> None:
+        self.summary: dict[str, Any] = {}
+        self._thread = threading.Thread(target=lambda: self._run(lab, source, url, options))
+
+    def _run(self, lab: Lab, source: str, url: str, options: dict[str, Any]) -> None:
+        self.summary = lab.traffic(source, url, **options).summary
+
+    def __enter__(self) -> Load:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+
+
+def left_of(name: str) -> list[str]:
+    """Everything on this machine that still belongs to a lab."""
+    found = [f"netns {line}" for line in _words(["ip", "netns"]) if line.startswith(f"ml-{name}-")]
+    found += [f"mount {line}" for line in Path("/proc/mounts").read_text().splitlines() if f"/meshlab/{name}/" in line]
+    found += [f"process {p.pid}" for p in psutil.process_iter(["cmdline"]) if name in (p.info["cmdline"] or [])]
+    root = Layout.of(name).root
+    found += [f"process {p.pid} of {root}" for p in psutil.process_iter(["cmdline"])
+              if any(str(root) in word for word in p.info["cmdline"] or [])]  # fmt: skip
+    found += [str(path) for path in (root, cgroups.lab_group(name)) if path.exists()]
+    found += [f"link {line}" for line in _words(["ip", "-o", "link"]) if f"ml-{name}" in line]
+    return found
+
+
+def _words(command: list[str]) -> list[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
