@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-_NEEDS_ROOT = {"live", "contracts", "local", "daemons", "kit", "dataplanes", "bench", "test_cli"}
+_NEEDS_ROOT = {"live", "contracts", "local", "daemons", "kit", "dataplanes", "bench", "workbench", "test_cli"}
 _DIGITS = string.digits + string.ascii_lowercase
 
 
