@@ -259,6 +259,15 @@ def test_a_home_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     refused(process("up", MESHLAB_HOME=f"/tmp/{'x' * 100}"), 2, "107 bytes", "shorter path")
 
 
+def test_settings_that_cannot_be_read_are_told_apart_from_no_lab(tmp_path: Path) -> None:
+    (tmp_path / "odd").mkdir()
+    for text in ("", "[1]", "\x00"):
+        (tmp_path / "odd" / "settings.json").write_text(text)
+        refused(process("get", "--name", "odd", MESHLAB_HOME=str(tmp_path)), 2, "cannot be read", "meshlab down")
+    assert process("down", "--name", "odd", MESHLAB_HOME=str(tmp_path)).returncode == 0
+    assert not (tmp_path / "odd").exists()
+
+
 # what is wrong
 
 

@@ -89,7 +89,11 @@ class Lab:
         if not layout.settings.exists():
             raise NotFound(f"no lab named {name!r} is up", hint=f"meshlab up --name {name}")
         _require_owner(layout)
-        stored = json.loads(layout.settings.read_text())
+        try:
+            stored = dict(json.loads(layout.settings.read_text()))
+        except (ValueError, TypeError) as error:
+            way_out = f"meshlab down --name {name}, then up again"
+            raise MeshlabError(f"the settings of lab {name!r} cannot be read: {error}", hint=way_out) from None
         known = {field.name for field in fields(Settings)} - {"name"}
         return cls(name, progress=progress, **{key: value for key, value in stored.items() if key in known})
 

@@ -56,8 +56,7 @@ def plan(
     for deployment in mesh.all(Deployment):
         mode = pod_mode(deployment.template.labels, labels.get(deployment.namespace, {}), default)
         have = mine.pop((deployment.namespace, deployment.name, False), [])
-        ready = {pod for pod, seconds in ready_s.items() if seconds >= deployment.min_ready_s}
-        create, stop = _rollout(deployment, mode, have, ready)
+        create, stop = _rollout(deployment, mode, have, ready_s)
         steps.stop += stop
         for _ in range(create):
             start(_free_name(deployment, names), deployment.name, deployment.template, mode)
@@ -84,7 +83,7 @@ def _owned(running: Sequence[PodSpec], leaving: Collection[PodId]) -> dict[tuple
 
 
 def _rollout(
-    deployment: Deployment, mode: Mode, have: list[PodSpec], ready: Collection[PodId]
+    deployment: Deployment, mode: Mode, have: list[PodSpec], ready_s: Mapping[PodId, float]
 ) -> tuple[int, list[PodId]]:
     """How many pods of the new template to start now, and which pods to stop now (Kubernetes' RollingUpdate)."""
     wanted, current = deployment.replicas, revision(deployment.template, mode)
@@ -97,11 +96,12 @@ def _rollout(
     room = wanted + (surge if old else 0) - len(have)
     create = max(0, min(wanted - len(new), room))
     # too many of the new: first what is not ready, then the highest numbers
-    surplus = sorted(new, key=lambda spec: (spec.pod in ready, -_number(spec)))[: max(0, len(new) - wanted)]
+    surplus = sorted(new, key=lambda spec: (spec.pod in ready_s, -_number(spec)))[: max(0, len(new) - wanted)]
     stop = [spec.pod for spec in surplus]
-    spare = sum(spec.pod in ready for spec in have if spec.pod not in stop) - (wanted - unavailable)
+    available = {pod for pod, seconds in ready_s.items() if seconds >= deployment.min_ready_s}
+    spare = sum(spec.pod in available for spec in have if spec.pod not in stop) - (wanted - unavailable)
     for spec in sorted(old, key=_number):
-        if spec.pod not in ready:
+        if spec.pod not in ready_s:  # one that is only young still serves, and stays until there is room
             stop.append(spec.pod)
         elif spare > 0:
             stop.append(spec.pod)
