@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,17 @@ MAX_ROWS = 5_000
 _POINTS = 200
 _LEAST_MS = 0.001
 """A logarithmic axis has no 0."""
+
+
+def _without_a_network() -> None:
+    """Altair's own default draws by a script from a CDN, which a workshop room does not have."""
+    if importlib.util.find_spec("anywidget") is not None:
+        alt.renderers.enable("jupyter", offline=True)
+    else:
+        alt.renderers.enable("png")
+
+
+_without_a_network()
 
 
 def latency_ecdf(flows: pd.DataFrame, by: str = "destination_workload") -> alt.Chart:

@@ -173,3 +173,21 @@ def test_no_plaintext_on_the_link_in_a_whole_life(lab_name: Callable[[], str], t
     assert len(raw) > 100_000, "the link carried this traffic"
     assert secret.encode() not in raw
     assert b"HTTP/1.1" not in raw
+
+
+def test_the_gateway_of_a_node_keeps_its_address_while_pods_come_and_go(shop: Lab) -> None:
+    """A bridge left to itself takes the lowest address of its ports: pods then lose DNS and the other node."""
+
+    def gateways() -> list[str]:
+        command = "ip netns exec ml-{lab}-{node} cat /sys/class/net/pods/address"
+        words = [command.format(lab=shop.settings.name, node=node).split() for node in ("node-1", "node-2")]
+        return [subprocess.run(one, capture_output=True, text=True, check=True).stdout for one in words]
+
+    before = gateways()
+    [manifest] = [m for m in shop.manifests("deployments", namespace="shop") if m["metadata"]["name"] == "stranger"]
+    manifest = json.loads(json.dumps(manifest))
+    for replicas in (6, 1):
+        manifest["spec"]["replicas"] = replicas
+        shop.apply(manifest)
+        shop.wait()
+        assert gateways() == before

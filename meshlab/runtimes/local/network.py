@@ -9,6 +9,9 @@ from meshlab.kit import processes
 from meshlab.kit.ledger import Ledger, remove_netns
 
 _LOCAL_TABLE = 133
+_GATEWAY_MAC = "02:00:00:00:00:01"
+"""Of each node's pod bridge. Left to itself a bridge takes the lowest address of its ports, which changes as pods come
+and go, and every neighbour that remembers the old one talks into the void for up to half a minute."""
 _QUIET = "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done; ip link set lo up; "
 
 
@@ -71,7 +74,8 @@ class Network:
         self._in(
             inside,
             f"{_QUIET} echo 1 > /proc/sys/net/ipv4/ip_forward; ip addr add 172.30.0.{number}/16 dev eth0;"
-            f" ip link set eth0 up; ip link add pods type bridge; ip addr add {self.gateway(node)}/16 dev pods;"
+            f" ip link set eth0 up; ip link add pods address {_GATEWAY_MAC} type bridge;"
+            f" ip addr add {self.gateway(node)}/16 dev pods;"
             f" ip link set pods up; {routes or 'true'}",
         )
 
