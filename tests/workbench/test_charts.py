@@ -103,6 +103,11 @@ def test_files_are_made_where_there_is_no_network_at_all(tmp_path: Path) -> None
     assert "<script src=" not in page
 
 
+def test_notebooks_draw_without_a_network() -> None:
+    assert alt.renderers.active == "jupyter"
+    assert alt.renderers.options["offline"] is True
+
+
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeshlabError, match=r"\.png, \.svg, \.html"):
         charts.save(charts.latency_ecdf(FLOWS), tmp_path / "chart.bmp")

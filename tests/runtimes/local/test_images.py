@@ -24,7 +24,7 @@ def test_a_command_wins_over_any_image(tmp_path: Path) -> None:
     assert images.command(Container("app", "meshlab/echo", command=("true",)), {}, tmp_path) == ["true"]
 
 
-@pytest.mark.parametrize("image", ["nginx", "meshlab/other", "docker.io/meshlab/echo", ""])
+@pytest.mark.parametrize("image", ["nginx", "meshlab/other", "registry.example/meshlab/echo", ""])
 def test_any_other_image_is_refused_with_what_to_do(image: str, tmp_path: Path) -> None:
     with pytest.raises(CannotRun) as caught:
         images.command(Container("app", image), {}, tmp_path)
