@@ -6,20 +6,22 @@ import itertools
 import os
 import string
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-_NEEDS_ROOT = {"live", "contracts", "local", "daemons", "kit", "dataplanes", "bench", "workbench", "test_cli"}
+_NEEDS_ROOT = {"live", "runtimes", "daemons", "kit", "dataplanes", "bench", "contracts", "workbench", "test_cli.py"}
+_TESTS = Path(__file__).parent
 _DIGITS = string.digits + string.ascii_lowercase
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Fail at once, with the way out, instead of skipping what needs root: a skipped contract is not kept."""
-    rooms = {name for item in session.items for name in (item.path.parent.name, item.path.stem)}
+    rooms = {item.path.relative_to(_TESTS).parts[0] for item in session.items}
     if os.geteuid() != 0 and (needing := sorted(rooms & _NEEDS_ROOT)) and not session.config.option.collectonly:
         pytest.exit(
-            f"{', '.join(needing)} of the tests make namespaces and cgroups: run them as root (sudo make test), "
-            "or name the rooms that need none, for example: pytest tests/model tests/compile",
+            f"tests/{{{','.join(needing)}}} make network namespaces, cgroups or sockets for other users: run them as root "
+            "(sudo make test), or name the rooms that need none, for example: pytest tests/model tests/compile",
             returncode=3,
         )
 
