@@ -20,7 +20,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     rooms = {item.path.relative_to(_TESTS).parts[0] for item in session.items}
     if os.geteuid() != 0 and (needing := sorted(rooms & _NEEDS_ROOT)) and not session.config.option.collectonly:
         pytest.exit(
-            f"tests/{{{','.join(needing)}}} make network namespaces, cgroups or sockets for other users: run them as root "
+            f"tests/{{{','.join(needing)}}} make namespaces, cgroups or sockets for other users: run them as root "
             "(sudo make test), or name the rooms that need none, for example: pytest tests/model tests/compile",
             returncode=3,
         )
