@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-_NEEDS_ROOT = {"live", "runtimes", "daemons", "kit", "dataplanes", "bench", "xds"}
+_NEEDS_ROOT = {"live", "runtimes", "daemons", "kit", "dataplanes", "contracts", "workbench", "xds", "test_cli.py"}
 _TESTS = Path(__file__).parent
 _DIGITS = string.digits + string.ascii_lowercase
 
