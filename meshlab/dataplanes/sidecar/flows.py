@@ -180,12 +180,12 @@ def _outcome(common: log.AccessLogCommon, details: str, status: int | None) -> d
 
 
 def _by_flags(common: log.AccessLogCommon, status: int | None) -> Reason:
+    if status == _SWITCHING:
+        return Reason.OK  # it was served: that an end closes it later, however it does, is no failure
     set_ = {field.name for field, _ in common.response_flags.ListFields()}.difference(_HARMLESS)
     if not set_:
         return Reason.OK
     reason = next((why for name, why in _FLAGS if name in set_), Reason.UNKNOWN)
-    if reason is Reason.CLIENT_DISCONNECT and status == _SWITCHING:
-        return Reason.OK  # an upgraded connection ends when an end hangs up
     if reason is Reason.UPSTREAM_CONNECT_FAILED and _TLS.search(common.upstream_transport_failure_reason):
         return Reason.UPSTREAM_TLS_FAILED
     return reason
