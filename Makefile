@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint notebook clean setup
+.PHONY: help demo test bench lint notebook clean setup
 help: ## show this
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -18,6 +18,9 @@ demo: $(READY) ## bring a mesh up, show what it does, remove it
 
 test: lint ## lint, types, import contracts, all tests
 	@$(BIN)/python -m pytest
+
+bench: $(READY) ## measure: tables on the terminal, bench-results.json (CASES="life data-path" for some)
+	@$(BIN)/python -m meshlab.bench $(CASES)
 
 lint: $(READY) ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .

@@ -3,11 +3,13 @@ run here."""
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import yaml
@@ -30,11 +32,41 @@ namespace_option = click.option("-n", "--namespace", default="", help="Namespace
 output_option = click.option(
     "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True
 )
-file_option = click.option("-f", "--file", "file", required=True, help="File, folder, `-`, or sample:NAME.")
+
+
+def _one_file(_: click.Context, __: click.Parameter, files: tuple[str, ...]) -> str:
+    """One `-f`: of several, all but one would go unread."""
+    if len(files) > 1:
+        raise click.BadParameter("give one; a folder holds several files, and `cat a b | meshlab ... -f -` joins them")
+    return files[0] if files else ""
+
+
+def _files(required: bool) -> Callable[[Any], Any]:
+    return click.option(
+        "-f", "--file", "file", multiple=True, required=required, callback=_one_file,
+        help="File, folder, `-`, or sample:NAME.",
+    )  # fmt: skip
+
+
+class _Seconds(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """A positive, finite number (`nan` would wait for ever)."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = -1.0
+        if not 0 < seconds <= 1e9:
+            self.fail(f"{value!r}: expected seconds, more than 0", param, ctx)
+        return seconds
+
+
+file_option = _files(required=True)
 
 
 def _progress(text: str) -> None:
-    _err.print(f"[dim]· {text}[/dim]")
+    _err.print(f"· {text}", style="dim", markup=False, soft_wrap=True)
 
 
 def _attach(name: str) -> Lab:
@@ -52,6 +84,8 @@ def show(rows: list[dict[str, Any]], output: str) -> None:
     elif not rows:
         _err.print("nothing to show")
     else:
+        if not _out.is_terminal:
+            _out.width = 400  # for grep and files: no folding
         table = Table(box=None, header_style="bold", pad_edge=False)
         for column in rows[0]:
             table.add_column(column, overflow="fold")
@@ -60,12 +94,16 @@ def show(rows: list[dict[str, Any]], output: str) -> None:
         _out.print(table)
 
 
+def show_one(row: dict[str, Any], output: str) -> None:
+    """Print one object as a JSON or YAML document."""
+    plain = json.loads(json.dumps(row, default=str))
+    click.echo(json.dumps(plain) if output == "json" else yaml.safe_dump(plain, sort_keys=False).rstrip())
+
+
 def show_frame(frame: pd.DataFrame, output: str) -> None:
     """Print a frame; in a table, columns that are empty throughout are left out."""
     if output == "table":
         frame = frame.dropna(axis="columns", how="all")
-        if not _out.is_terminal:
-            _out.width = 400
     show([{str(k): _plain(v) for k, v in row.items()} for row in frame.to_dict("records")], output)
 
 
@@ -92,16 +130,21 @@ def _reported(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return function(*args, **kwargs)
         except MeshlabError as error:
-            _err.print(f"[red]error:[/red] {_escape(str(error))}")
-            sys.exit(error.exit_code)
+            _fail(str(error), error.exit_code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output has seen enough; click knows what to do
+                raise
+            where = f": {error.filename}" if error.filename else ""
+            _fail(f"{error.strerror or error}{where}\n  → meshlab doctor", 3)
 
     return call
 
 
-def _escape(text: str) -> str:
+def _fail(text: str, exit_code: int) -> NoReturn:
     from rich.markup import escape
 
-    return escape(text)
+    _err.print(f"[red]error:[/red] {escape(text)}", soft_wrap=True)
+    sys.exit(exit_code)
 
 
 class _Verbs(click.Group):
@@ -139,23 +182,31 @@ def doctor(output: str) -> None:
 @click.option("--nodes", default=2, show_default=True, type=click.IntRange(1, 9))
 @click.option("--mode", type=click.Choice(["sidecar", "sidecarless", "none"]), default="sidecar", show_default=True)
 @click.option("--runtime", type=click.Choice(["local", "kind", "kube"]), default="local", show_default=True)
-@click.option("--svid-ttl", "svid_ttl_s", default=86_400.0, show_default=True, help="Life of an SVID, seconds.")
-def up(name: str, nodes: int, mode: str, runtime: str, svid_ttl_s: float) -> None:
+@click.option("--svid-ttl", "svid_ttl_s", type=_Seconds(), default=86_400.0, show_default=True, help="Life of an SVID.")
+@output_option
+def up(name: str, nodes: int, mode: str, runtime: str, svid_ttl_s: float, output: str) -> None:
     """Bring a lab up (a lab that is up stays as it is)."""
     from meshlab.lab.session import Lab
 
     lab = Lab(name, nodes=nodes, mode=mode, runtime=runtime, svid_ttl_s=svid_ttl_s, progress=_progress).up()
-    click.echo(f"{lab!r}\nnext: meshlab apply -f sample:shop")
+    if output == "table":
+        click.echo(f"{lab!r}\nnext: meshlab apply -f sample:shop")
+    else:
+        show_one({**asdict(Lab.attach(name).settings), "state": "up"}, output)
 
 
 @main.command()
 @lab_name
-def down(name: str) -> None:
+@output_option
+def down(name: str, output: str) -> None:
     """Remove the lab and everything that it made."""
     from meshlab.lab.session import Lab
 
     Lab(name, progress=_progress).down()
-    click.echo(f"lab {name} is down")
+    if output == "table":
+        click.echo(f"lab {name} is down")
+    else:
+        show_one({"name": name, "state": "down"}, output)
 
 
 @main.command()
@@ -163,7 +214,7 @@ def down(name: str) -> None:
 @lab_name
 @click.option("-n", "--namespace", default="default", show_default=True)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until pods and proxies have settled.")
-@click.option("--timeout", "timeout_s", default=60.0, show_default=True)
+@click.option("--timeout", "timeout_s", type=_Seconds(), default=60.0, show_default=True)
 @output_option
 def apply(file: str, name: str, namespace: str, wait: bool, timeout_s: float, output: str) -> None:
     """Apply documents, all or nothing."""
@@ -184,16 +235,16 @@ def _show_changes(changes: list[Any], output: str) -> None:
 
 
 @main.command()
-@click.option("-f", "--file", "file", default="", help="File, folder, `-`, or sample:NAME.")
+@_files(required=False)
 @click.argument("what", nargs=-1)
 @lab_name
 @click.option("-n", "--namespace", default="default", show_default=True)
 @output_option
 def delete(file: str, what: tuple[str, ...], name: str, namespace: str, output: str) -> None:
     """Delete what documents name (-f), or one object: KIND NAME."""
-    lab = _attach(name)
     if bool(file) == bool(what) or (what and len(what) != 2):
         raise click.UsageError("give either -f FILE or KIND NAME")
+    lab = _attach(name)
     changes = lab.delete(file, namespace=namespace) if file else lab.remove(*what, namespace=namespace)
     _show_changes(changes, output)
 
@@ -238,7 +289,7 @@ def get(kind: str, name: str, namespace: str, output: str) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @lab_name
 @namespace_option
-@click.option("--timeout", "timeout_s", default=60.0, show_default=True)
+@click.option("--timeout", "timeout_s", type=_Seconds(), default=60.0, show_default=True)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
 def exec(pod: str, command: tuple[str, ...], name: str, namespace: str, timeout_s: float, output: str) -> None:  # noqa: A001
     """Run a command inside a pod: meshlab exec POD -- CMD. Ends with the command's exit code."""
@@ -265,6 +316,13 @@ def logs(pod: str, name: str, namespace: str, container: str, output: str) -> No
     click.echo(json.dumps(text.splitlines()) if output == "json" else text, nl=output == "json")
 
 
+def _header_pairs(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    if wrong := [value for value in values if ":" not in value]:
+        raise click.BadParameter(f"{wrong[0]!r}: expected name: value")
+    pairs = (value.partition(":") for value in values)
+    return tuple((key.strip(), text.strip()) for key, _, text in pairs)
+
+
 @main.command()
 @click.argument("source")
 @click.argument("url")
@@ -281,21 +339,18 @@ def logs(pod: str, name: str, namespace: str, container: str, output: str) -> No
 @click.option("--protocol", type=click.Choice(["http1", "http2"]), help="h2load.  [default: http2]")
 @click.option("--method", default="GET", show_default=True)
 @click.option("--body", help="Body of each request.")
-@click.option("-H", "--header", "headers", multiple=True, help="name: value")
+@click.option("-H", "--header", "headers", multiple=True, callback=_header_pairs, help="name: value")
 @output_option
 def traffic(
-    source: str, url: str, name: str, namespace: str, headers: tuple[str, ...], output: str, **options: Any
+    source: str, url: str, name: str, namespace: str, headers: tuple[tuple[str, str], ...], output: str, **options: Any
 ) -> None:
     """Push traffic FROM a pod or workload to a URL; exit code 1 when requests were lost."""
-    if wrong := [header for header in headers if ":" not in header]:
-        raise click.UsageError(f"header {wrong[0]!r}: expected `name: value`")
-    pairs = tuple((key.strip(), value.strip()) for key, _, value in (header.partition(":") for header in headers))
     given = {key: value for key, value in options.items() if value is not None}
-    result = _attach(name).traffic(source, url, namespace=namespace, headers=pairs, **given)
+    result = _attach(name).traffic(source, url, namespace=namespace, headers=headers, **given)
     if output == "table":
         show([{k: _flat(v) for k, v in result.summary.items()}], output)
     else:
-        click.echo(json.dumps(result.summary) if output == "json" else yaml.safe_dump(result.summary))
+        show_one(result.summary, output)
     if result.summary["failed"]:
         sys.exit(1)
 

@@ -6,20 +6,31 @@ import itertools
 import os
 import string
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-_NEEDS_ROOT = {"live", "runtimes", "daemons", "kit", "dataplanes", "bench"}
+_NEEDS_ROOT = {"live", "runtimes", "daemons", "kit", "dataplanes", "contracts", "workbench", "xds", "test_cli.py"}
+_TESTS = Path(__file__).parent
 _DIGITS = string.digits + string.ascii_lowercase
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--refresh-golden", action="store_true", help="write the golden files anew, then compare")
+
+
+@pytest.fixture
+def refresh_golden(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--refresh-golden"))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Fail at once, with the way out, instead of skipping what needs root: a skipped contract is not kept."""
-    rooms = {item.path.parent.name for item in session.items}
+    rooms = {item.path.relative_to(_TESTS).parts[0] for item in session.items}
     if os.geteuid() != 0 and (needing := sorted(rooms & _NEEDS_ROOT)) and not session.config.option.collectonly:
         pytest.exit(
-            f"tests/{{{','.join(needing)}}} make network namespaces and cgroups: run them as root (sudo make test), "
-            "or name the rooms that need none, for example: pytest tests/model tests/compile",
+            f"tests/{{{','.join(needing)}}} make network namespaces, cgroups or sockets for other users: run them as "
+            "root (sudo make test), or name the rooms that need none, for example: pytest tests/model tests/compile",
             returncode=3,
         )
 

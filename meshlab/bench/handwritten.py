@@ -8,7 +8,9 @@ application sees 127.0.0.1 as its client.
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,7 @@ from meshlab.dataplanes.sidecar.plane import envoy_binary
 from meshlab.errors import TimedOut
 from meshlab.identity.authority import Authority
 from meshlab.identity.tokens import TokenKey
+from meshlab.kit import cgroups, processes
 from meshlab.kit.layout import Layout
 from meshlab.model.ids import SpiffeId
 from meshlab.model.wire import PROXY_UID
@@ -53,7 +56,7 @@ def start(lab: Lab) -> str:
         _keys(authority, folder, name)
         config = _config(layout, folder, name, peer, status)
         lab.exec(name, ["nft", "-f", "-"], namespace=documents.NAMESPACE, stdin=interception.rules().encode())
-        _start(lab, name, config)
+        _start(lab, status[name], config)
     return f"http://{status[SERVER].ip}:{documents.PORT}/"
 
 
@@ -66,8 +69,6 @@ def _keys(authority: Authority, folder: Path, name: str) -> None:
 
 
 def _write(path: Path, text: str) -> Path:
-    import os
-
     path.touch(mode=0o600)
     path.write_text(text)
     os.chown(path, PROXY_UID, PROXY_UID)
@@ -90,12 +91,15 @@ def _config(layout: Layout, folder: Path, name: str, peer: str, status: dict[str
     return _write(folder / "envoy.yaml", re.sub(r"@([A-Z_]+)@", lambda found: words[found[1]], text))
 
 
-def _start(lab: Lab, name: str, config: Path) -> None:
-    """In the background of its pod: the exec's shell returns, the Envoy stays in the pod's cgroup."""
-    user = f"setpriv --reuid={PROXY_UID} --regid={PROXY_UID} --clear-groups --"
-    envoy = f"{envoy_binary()} -c {config} --concurrency 1 --disable-hot-restart --log-level warning"
+def _start(lab: Lab, pod: PodStatus, config: Path) -> None:
+    """In the background of its pod: the exec's shell returns, the Envoy stays, counted with the pod's application."""
+    name = pod.workload
+    group = cgroups.lab_group(lab.settings.name) / "pods" / f"{pod.pod.namespace}_{pod.pod.name}" / "app"
+    user = ["setpriv", f"--reuid={PROXY_UID}", f"--regid={PROXY_UID}", "--clear-groups", "--"]
+    envoy = [envoy_binary(), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
+    command = shlex.join(processes.joined(group, [*user, *envoy]))
     ready = "for i in $(seq 100); do (exec 3<>/dev/tcp/127.0.0.1/15000) 2>/dev/null && exit 0; sleep 0.1; done; exit 1"
-    script = f"setsid {user} {envoy} </dev/null >{config.parent}/envoy.log 2>&1 & {ready}"
+    script = f"setsid {command} </dev/null >{config.parent}/envoy.log 2>&1 & {ready}"
     done = lab.exec(name, ["bash", "-c", script], namespace=documents.NAMESPACE)
     if done.exit_code:
         log = (config.parent / "envoy.log").read_text()

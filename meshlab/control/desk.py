@@ -67,7 +67,7 @@ class Desk:
     def have(self, client: str) -> None:
         """Nothing differs between what is wanted and what the proxy acknowledged."""
         row = self.row(client)
-        row.acked_version, row.acked_at_ns = row.wanted_version, time.time_ns()
+        row.acked_version, row.acked_at_ns, row.nack = row.wanted_version, time.time_ns(), ""
 
     # the server's calls
 
@@ -96,8 +96,7 @@ class Desk:
         if answer.error:
             row.nack, row.nack_at_ns, row.nacks = answer.error, time.time_ns(), row.nacks + 1
         elif settled:
-            row.acked_version, row.acked_at_ns = row.wanted_version, time.time_ns()
-            row.nack = ""
+            self.have(client)
 
     def logged(self, client: str, payload: bytes, rows: int) -> None:
         self._flows.append(client, time.time_ns(), payload, rows)

@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import random
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -27,8 +28,17 @@ _DEBOUNCE_S = 0.03
 class Push:
     """One pending push per proxy: while one is compiled, newer worlds replace each other."""
 
-    def __init__(self, settings: Settings, authority: Authority, desk: Desk, server: AdsServer) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        authority: Authority,
+        desk: Desk,
+        server: AdsServer,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._settings, self._authority, self._desk, self._server = settings, authority, desk, server
+        self._clock = clock
+        self._good: dict[str, tuple[str, Snapshot]] = {}
         self._svids: dict[str, tuple[str, Svid, float, int]] = {}
         self._latest: Observed | None = None
         self._news = asyncio.Event()
@@ -45,9 +55,9 @@ class Push:
     async def run(self) -> None:
         """Push when there is news, or an SVID is due."""
         while True:
-            due = min((renew for _, _, renew, _ in self._svids.values()), default=time.time() + 3600)
+            due = min((renew for _, _, renew, _ in self._svids.values()), default=self._clock() + 3600)
             try:
-                await asyncio.wait_for(self._news.wait(), max(0.05, min(due - time.time(), 3600)))
+                await asyncio.wait_for(self._news.wait(), max(0.05, min(due - self._clock(), 3600)))
                 await asyncio.sleep(_DEBOUNCE_S)
             except TimeoutError:
                 pass
@@ -66,11 +76,13 @@ class Push:
             await asyncio.sleep(0)  # streams go on between two proxies
         for gone in self._svids.keys() - {str(endpoint.pod) for endpoint in world.endpoints}:
             del self._svids[gone]
+            self._good.pop(gone, None)
             self._server.forget(gone)
         self.version, self.problems, self.revision = world.version, tuple(dict.fromkeys(found)), observed.revision
 
     def _offer(self, world: World, endpoint: Endpoint) -> list[str]:
-        """Compile for one proxy; a snapshot with problems is not served (the last good one stays)."""
+        """Compile for one proxy; a snapshot with problems is not served: the last good one stays, with an SVID that
+        is still renewed."""
         client = str(endpoint.pod)
         try:
             compiled = compiler.compile_pod(world, endpoint.pod)
@@ -78,7 +90,11 @@ class Push:
         except Exception as error:
             problems = (f"{client}: {type(error).__name__}: {error}",)
         if problems:
-            return list(problems)
+            uid, good = self._good.get(client, ("", None))
+            if good is None or uid != endpoint.uid:
+                return list(problems)
+            compiled = good
+        self._good[client] = (endpoint.uid, compiled)
         svid = self._svid(world, endpoint)
         secrets = {
             resource.name: resource
@@ -89,7 +105,7 @@ class Push:
         }
         snapshot = replace(compiled, resources={**compiled.resources, SECRET: secrets})
         self._hand_over(client, snapshot)
-        return []
+        return list(problems)
 
     def _hand_over(self, client: str, snapshot: Snapshot) -> None:
         if self._desk.row(client).wanted_version != snapshot.version:
@@ -100,7 +116,7 @@ class Push:
 
     def _svid(self, world: World, endpoint: Endpoint) -> Svid:
         """The pod's SVID, renewed at half life with jitter (a tenth of the life either way)."""
-        client, now = str(endpoint.pod), time.time()
+        client, now = str(endpoint.pod), self._clock()
         known = self._svids.get(client)
         if known is not None and known[0] == endpoint.uid and now < known[2]:
             return known[1]

@@ -71,7 +71,7 @@ class TokenKey:
                 self._secret,
                 algorithms=["HS256"],
                 audience=_AUDIENCE,
-                options={"require": ["exp", "uid", "pod"]},
+                options={"require": ["exp", "aud", "namespace", "pod", "uid", "service_account", "node"]},
             )
         except jwt.InvalidTokenError as error:
             raise MeshlabError(f"token refused: {error}") from None

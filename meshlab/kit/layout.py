@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from meshlab.errors import MeshlabError
+
 HOME_VARIABLE = "MESHLAB_HOME"
+NAME_RULE = "[a-z0-9]([a-z0-9-]{0,18}[a-z0-9])?"
+"""At most 20 characters: a lab's name is part of the names of folders, cgroups, namespaces and sockets."""
+_SOCKET_PATH_MAX = 107
+
+
+def check_name(name: str) -> str:
+    """The name, if a lab may have it; MeshlabError with the rule otherwise."""
+    if not re.fullmatch(NAME_RULE, name):
+        raise MeshlabError(
+            f"lab name {name[:80]!r}: expected {NAME_RULE}",
+            hint="at most 20 lower-case letters, digits and dashes, a letter or digit first and last; e.g. lab-1",
+        )
+    return name
 
 
 @dataclass(frozen=True)
@@ -18,7 +34,15 @@ class Layout:
 
     @classmethod
     def of(cls, name: str) -> Layout:
-        return cls(name, Path(os.environ.get(HOME_VARIABLE, "/run/meshlab")))
+        """The layout of a lab below `MESHLAB_HOME`. MeshlabError for a name or a home that cannot be."""
+        home = Path(os.environ.get(HOME_VARIABLE) or "/run/meshlab").absolute()
+        found = cls(check_name(name), home)
+        if len(os.fsencode(found.control_socket)) > _SOCKET_PATH_MAX:
+            raise MeshlabError(
+                f"{HOME_VARIABLE}={home}: the paths of the lab's sockets would be longer than {_SOCKET_PATH_MAX} bytes",
+                hint=f"set {HOME_VARIABLE} to a shorter path",
+            )
+        return found
 
     @property
     def root(self) -> Path:

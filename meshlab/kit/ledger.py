@@ -32,8 +32,10 @@ class Ledger:
         self._append({"undo": kind, "name": name})
 
     def _append(self, entry: dict[str, object]) -> None:
-        with self._path.open("a") as file:
-            file.write(json.dumps(entry) + "\n")
+        with self._path.open("ab+") as file:
+            # a line that a kill cut short must not swallow this one
+            torn = file.seek(0, os.SEEK_END) > 0 and (file.seek(-1, os.SEEK_END), file.read(1))[1] != b"\n"
+            file.write(b"\n" * torn + json.dumps(entry).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -41,11 +43,11 @@ class Ledger:
         """What was made and not removed, in the order of making."""
         found: dict[tuple[str, str], dict[str, float]] = {}
         try:
-            lines = self._path.read_text().splitlines()
+            lines = self._path.read_text(errors="replace").split("\n")
         except FileNotFoundError:
             return []
         for line in lines:
-            with contextlib.suppress(ValueError, KeyError):  # a half-written last line
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):  # a half-written line
                 entry = json.loads(line)
                 name = entry.pop("name")
                 if "undo" in entry:

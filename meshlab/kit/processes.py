@@ -11,25 +11,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 _JOIN = 'echo $$ > "$0" && exec "$@"'
+
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Proc:
-    """One process, told from a later one with the same pid by its start time (seconds, as the kernel counts)."""
+    """One process, told from a later one with the same pid by its start time: seconds since boot, as the kernel counts,
+    which no setting of the clock moves."""
 
     pid: int
     started: float
 
     def alive(self) -> bool:
         """Is it this process, and not a zombie?"""
-        try:
-            process = psutil.Process(self.pid)
-            return process.create_time() == self.started and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return False
+        state, started = _stat(self.pid)
+        return started == self.started and state not in "ZX"
+
+    @classmethod
+    def of(cls, pid: int) -> Proc:
+        """The process that has this pid now. ProcessLookupError if there is none."""
+        _, started = _stat(pid)
+        if started < 0:
+            raise ProcessLookupError(f"no process {pid}")
+        return cls(pid, started)
 
     def signal(self, number: int) -> None:
         """Send a signal; nothing happens if it is gone."""
@@ -42,25 +49,25 @@ class Proc:
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:
-            return self._reap()
-        if not self.alive():
-            os.close(descriptor)
-            return self._reap()
+            return None
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_reader(descriptor, ended.set)
         try:
-            await ended.wait()
+            if self.alive():
+                loop.add_reader(descriptor, ended.set)
+                await ended.wait()
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
         return self._reap()
 
     def _reap(self) -> int | None:
-        try:
-            _, status = os.waitpid(self.pid, os.WNOHANG)
-            return os.waitstatus_to_exitcode(status)
-        except (ChildProcessError, ValueError):
+        if _stat(self.pid)[1] != self.started:  # reaped already; another may have the pid
             return None
+        try:
+            reaped, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        return os.waitstatus_to_exitcode(status) if reaped else None
 
     async def stop(self, grace_s: float) -> None:
         """SIGTERM, then SIGKILL after `grace_s` seconds."""
@@ -70,6 +77,16 @@ class Proc:
         except TimeoutError:
             self.signal(signal.SIGKILL)
             await self.exited()
+
+
+def _stat(pid: int) -> tuple[str, float]:
+    """State and start of a process, from proc_pid_stat(5); ("X", -1.0) where there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return "X", -1.0
+    fields = text.rpartition(")")[2].split()  # the name may hold spaces and parentheses
+    return fields[0], int(fields[19]) / _TICKS
 
 
 def run(command: Sequence[str], *, stdin: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
@@ -95,7 +112,7 @@ def spawn(command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = 
             cwd=cwd,
         )
     child.returncode = 0  # the waiting is ours (pidfd), not subprocess's
-    return Proc(child.pid, psutil.Process(child.pid).create_time())
+    return Proc.of(child.pid)
 
 
 async def communicate(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -20,7 +22,7 @@ from meshlab.model.mesh import Mesh
 from meshlab.model.settings import Settings
 from meshlab.model.workloads import Deployment, Mode, Pod
 from meshlab.model.world import PodId
-from meshlab.runtimes.local import LocalRuntime, launch, remove_lab
+from meshlab.runtimes.local import LocalRuntime, last_words, launch, remove_lab
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,12 @@ Progress = Callable[[str], None]
 
 def _silent(_: str) -> None:
     return None
+
+
+def _require_owner(layout: Layout) -> None:
+    """CannotRun for a lab that somebody else made: half of what it takes would be refused, one call after the other."""
+    if layout.root.exists() and os.geteuid() not in (0, layout.root.stat().st_uid):
+        raise CannotRun(f"lab {layout.name!r} belongs to another user", hint="run it with sudo")
 
 
 class Lab:
@@ -58,12 +66,14 @@ class Lab:
             raise CannotRun(f"runtime {runtime!r} is not built yet", hint="use runtime='local', the embedded default")
         if mode == Mode.SIDECARLESS:
             raise CannotRun("the sidecarless plane is not built yet", hint="use mode='sidecar' or mode='none'")
-        if not 1 <= nodes <= 9:
+        if mode not in set(Mode):
+            raise MeshlabError(f"mode={mode!r}: expected one of {', '.join(Mode)}")
+        if isinstance(nodes, bool) or not isinstance(nodes, int) or not 1 <= nodes <= 9:
             raise MeshlabError(f"nodes={nodes}: expected 1 to 9")
-        if not name.replace("-", "").isalnum() or len(name) > 20 or name.lower() != name:
-            raise MeshlabError(
-                f"name={name!r}: expected at most 20 lower-case letters, digits and dashes", hint="for example `lab-1`"
-            )
+        if not 1 <= svid_ttl_s <= 315_360_000:
+            raise MeshlabError(f"svid_ttl_s={svid_ttl_s}: expected 1 second to 10 years", hint="for example 3600")
+        if not re.fullmatch(r"[a-z0-9]([a-z0-9._-]{0,253}[a-z0-9])?", trust_domain):
+            raise MeshlabError(f"trust_domain={trust_domain!r}: expected lower-case letters, digits, dots and dashes")
         self.settings = Settings(name, nodes, Mode(mode), trust_domain, svid_ttl_s)
         self._layout = Layout.of(name)
         self._progress = progress
@@ -78,7 +88,12 @@ class Lab:
         layout = Layout.of(name)
         if not layout.settings.exists():
             raise NotFound(f"no lab named {name!r} is up", hint=f"meshlab up --name {name}")
-        stored = json.loads(layout.settings.read_text())
+        _require_owner(layout)
+        try:
+            stored = dict(json.loads(layout.settings.read_text()))
+        except (ValueError, TypeError) as error:
+            way_out = f"meshlab down --name {name}, then up again"
+            raise MeshlabError(f"the settings of lab {name!r} cannot be read: {error}", hint=way_out) from None
         known = {field.name for field in fields(Settings)} - {"name"}
         return cls(name, progress=progress, **{key: value for key, value in stored.items() if key in known})
 
@@ -94,8 +109,15 @@ class Lab:
         return self
 
     async def _up(self) -> None:
+        fresh = not self._layout.settings.exists()
         await launch(self._layout, self.settings, self._progress)
-        await self._until(self._control_answers, 30.0, "the control plane to answer")
+        try:
+            await self._until(self._control_answers, 30.0, "the control plane to answer")
+        except TimedOut as error:
+            words = last_words(self._layout.logs / "control-plane.log")
+            if fresh:
+                await remove_lab(self._layout)
+            raise CannotRun(f"the control plane did not come up: {words}", hint="meshlab doctor") from error
 
     async def _control_answers(self) -> str:
         try:
@@ -106,6 +128,7 @@ class Lab:
 
     def down(self) -> None:
         """Remove exactly what the ledger says the lab made, also after any process was killed. Twice is fine."""
+        _require_owner(self._layout)
         loop.run(remove_lab(self._layout))
 
     def __enter__(self) -> Self:
@@ -129,8 +152,12 @@ class Lab:
         loaded = documents.load(text, name, namespace=namespace)
         problems = [problem for problem in loaded.problems if problem.severity == "error"]
         if not problems:
-            standing = {**(await self._mesh()).nouns, **loaded.mesh.nouns}
-            problems = [p for p in checks.check(Mesh(standing)) if p.severity == "error"]
+            found = checks.check(Mesh({**(await self._mesh()).nouns, **loaded.mesh.nouns}))
+            problems = [problem for problem in found if problem.severity == "error"]
+            mine = {str(ref) for ref in loaded.mesh.nouns}
+            for warning in found:
+                if warning.severity == "warning" and warning.object in mine:
+                    self._progress(str(warning))
         if problems:
             raise InvalidDocuments(
                 problems, hint="nothing was applied; `meshlab validate -f FILE` checks without a lab"

@@ -15,6 +15,9 @@ from meshlab.model.wire import PROXY_PORTS
 from meshlab.model.workloads import MODE_LABEL, Deployment, Labels, Mode, Namespace, Pod, PodTemplate, ServiceAccount
 
 BUILT_IN_IMAGES = ("meshlab/echo", "meshlab/nginx")
+PROXY_NAME = "envoy"
+_NAME_MAX = 59
+"""Of a Deployment: with `-500` behind it, a pod's name is at most 63 characters, as a host's name must be."""
 
 
 def check(mesh: Mesh, *, source: str = "mesh", alone: bool = False) -> tuple[Problem, ...]:
@@ -34,6 +37,9 @@ def _all(mesh: Mesh) -> Iterator[Found]:
     for namespace in mesh.all(Namespace):
         yield from _mode(ref_of(namespace), namespace.labels, "metadata.labels")
     for deployment in mesh.all(Deployment):
+        if len(deployment.name) > _NAME_MAX:
+            hint = f"at most {_NAME_MAX} characters: its pods are called {deployment.name[:9]}...-1"
+            yield ref_of(deployment), "the name is too long", "error", "metadata.name", hint
         yield from _template(mesh, ref_of(deployment), deployment.namespace, deployment.template, "spec.template.")
     for pod in mesh.all(Pod):
         yield from _template(mesh, ref_of(pod), pod.namespace, pod.template, "")
@@ -96,6 +102,12 @@ def _template(mesh: Mesh, ref: Ref, namespace: str, template: PodTemplate, prefi
                 f"built in: {', '.join(BUILT_IN_IMAGES)}; for any other image give `command`, run from the host's files"
             )
             yield ref, f"image {container.image!r} cannot be run here", "error", f"{path}.image", hint
+        if container.name == PROXY_NAME:
+            yield ref, f"the name {PROXY_NAME} belongs to the proxy", "error", f"{path}.name", "use another"
+        known = [port.name for port in container.ports if port.name]
+        for field, probe in (("readinessProbe", container.readiness), ("livenessProbe", container.liveness)):
+            if probe and isinstance(probe.port, str) and probe.port not in known:
+                yield ref, f"no port named {probe.port!r}", "error", f"{path}.{field}", _near(probe.port, known)
         for port in container.ports:
             if port.container_port in PROXY_PORTS:
                 yield ref, f"port {port.container_port} belongs to the proxy", "error", f"{path}.ports", "use another"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, get_args
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ValidationError
 from meshlab.model import nouns, shapes
 from meshlab.model.ids import DEFAULT_NAMESPACE
 from meshlab.model.mesh import Mesh, Noun
+from meshlab.model.shapes_core import NAME_PATTERN
 
-_MAX_BYTES = 4_000_000
+MAX_BYTES = 4_000_000
 _MAX_DEPTH = 40
 
 
@@ -87,8 +89,10 @@ _Loader.yaml_implicit_resolvers = {
 
 def load(text: str, source: str = "text", *, namespace: str = DEFAULT_NAMESPACE) -> Loaded:
     """Read multi-document YAML. `namespace` is for documents that name none."""
-    if len(text) > _MAX_BYTES:
-        return Loaded(problems=(Problem(source, 0, "", "", f"more than {_MAX_BYTES} characters"),))
+    if len(text) > MAX_BYTES:
+        return Loaded(problems=(Problem(source, 0, "", "", f"more than {MAX_BYTES} characters"),))
+    if not re.fullmatch(NAME_PATTERN, namespace := namespace or DEFAULT_NAMESPACE):
+        return Loaded(problems=(Problem(source, 0, "", "", f"namespace {namespace[:80]!r}: expected {NAME_PATTERN}"),))
     problems: list[Problem] = []
     manifests: list[dict[str, Any]] = []
     found: dict[Any, Noun] = {}
@@ -157,6 +161,11 @@ def _problems(raw: Any, source: str, number: int) -> Iterator[Problem]:
         return
     if _depth(raw) > _MAX_DEPTH:
         yield Problem(source, number, "", "", f"nested deeper than {_MAX_DEPTH}")
+        return
+    if (text := _unspeakable(raw)) is not None:
+        yield Problem(
+            source, number, "", "", f"a text that no program can be given: {text[:80]!a}", "no NUL, no surrogate"
+        )
         return
     kind = raw.get("kind")
     if not isinstance(kind, str) or kind not in shapes.KINDS:
@@ -228,6 +237,14 @@ def _nearest(word: str, known: Any) -> str:
     if near:
         return f"did you mean {near[0]}?"
     return f"expected one of: {', '.join(known)}" if known else ""
+
+
+def _unspeakable(value: Any) -> str | None:
+    """A text (key or value) with NUL or half a surrogate pair: YAML can escape them, no process can be given them."""
+    if isinstance(value, str):
+        return value if re.search("[\x00\ud800-\udfff]", value) else None
+    inner = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else []
+    return next((found for item in inner if (found := _unspeakable(item)) is not None), None)
 
 
 def _depth(value: Any) -> int:

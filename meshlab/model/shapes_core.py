@@ -7,7 +7,7 @@ import re
 import warnings
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
 _TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?(?:P?[=<!>]|<[=!]|\()?.|.", re.DOTALL)
@@ -62,12 +62,34 @@ def port_text(text: str) -> str:
     return text
 
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63)]
+def cluster_ip(text: str) -> str:
+    if text not in ("", "None"):
+        try:
+            ipaddress.IPv4Address(text)
+        except ValueError:
+            raise ValueError("expected an IPv4 address, or None for a headless Service") from None
+    return text
+
+
+def rollout_bound(value: Any) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,3}%", value):
+        return value
+    raise ValueError("expected a number of pods or a percentage such as 25%")
+
+
+NAME_PATTERN = r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?"
+Name = Annotated[str, StringConstraints(pattern=f"^{NAME_PATTERN}$")]
 Int = Annotated[int, Field(strict=True)]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 PortText = Annotated[str, AfterValidator(port_text)]
 Labels = dict[str, str]
 Duration = Annotated[str, AfterValidator(_duration)]
+ClusterIP = Annotated[str, AfterValidator(cluster_ip)]
+RolloutBound = Annotated[int | str, BeforeValidator(rollout_bound)]
+ProbePath = Annotated[str, StringConstraints(pattern=r"^/[!-~]*$")]
+EnvName = Annotated[str, StringConstraints(pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")]
 Block = Annotated[str, AfterValidator(address_block)]
 Texts = Annotated[list[Annotated[str, StringConstraints(min_length=1)]], Field(max_length=4096)]
 

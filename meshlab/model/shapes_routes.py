@@ -129,6 +129,10 @@ class Filter(Shape):
         given = {field for field in FILTER_FIELDS.values() if getattr(self, field) is not None}
         if given != {FILTER_FIELDS[self.type]}:
             raise ValueError(f"type {self.type} needs the field {to_camel(FILTER_FIELDS[self.type])}, and only that")
+        if modifier := self.request_header_modifier:
+            names = [header.name for header in (*modifier.set, *modifier.add)] + modifier.remove
+            if any(name.lower() == "host" for name in names):  # Envoy refuses a route that modifies it so
+                raise ValueError("the Host header is not modified; use URLRewrite with hostname")
         return self
 
 

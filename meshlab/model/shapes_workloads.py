@@ -6,7 +6,18 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from meshlab.model.shapes_core import Int, Labels, LabelSelector, Name, Port, Shape
+from meshlab.model.shapes_core import (
+    ClusterIP,
+    EnvName,
+    Int,
+    Labels,
+    LabelSelector,
+    Name,
+    Port,
+    ProbePath,
+    RolloutBound,
+    Shape,
+)
 
 
 class FieldRef(Shape):
@@ -18,7 +29,7 @@ class ValueFrom(Shape):
 
 
 class Env(Shape):
-    name: str
+    name: EnvName
     value: str = ""
     value_from: ValueFrom | None = None
 
@@ -35,7 +46,7 @@ class HttpHeader(Shape):
 
 
 class HttpGet(Shape):
-    path: str = "/"
+    path: ProbePath = "/"
     port: Port | str
     scheme: Literal["HTTP"] = "HTTP"
 
@@ -85,6 +96,12 @@ class PodSpec(Shape):
     node_name: str = ""
     restart_policy: Literal["Always", "OnFailure", "Never"] = "Always"
 
+    @model_validator(mode="after")
+    def _names_differ(self) -> PodSpec:
+        if len({container.name for container in self.containers}) < len(self.containers):
+            raise ValueError("containers need names of their own")
+        return self
+
 
 class TemplateMetadata(Shape):
     labels: Labels = Field(default={})
@@ -97,8 +114,8 @@ class PodTemplate(Shape):
 
 
 class RollingUpdate(Shape):
-    max_surge: Int | str = "25%"
-    max_unavailable: Int | str = "25%"
+    max_surge: RolloutBound = "25%"
+    max_unavailable: RolloutBound = "25%"
 
 
 class Strategy(Shape):
@@ -111,7 +128,7 @@ class DeploymentSpec(Shape):
     selector: LabelSelector
     template: PodTemplate
     strategy: Strategy = Strategy()
-    min_ready_seconds: float = 0
+    min_ready_seconds: float = Field(0, ge=0)
 
     @model_validator(mode="after")
     def _selects_itself(self) -> DeploymentSpec:
@@ -133,7 +150,7 @@ class ServicePort(Shape):
 class ServiceSpec(Shape):
     ports: list[ServicePort] = Field(min_length=1)
     selector: Labels = Field(default={})
-    cluster_ip: str = Field("", alias="clusterIP")
+    cluster_ip: ClusterIP = Field("", alias="clusterIP")
     type: Literal["ClusterIP"] = "ClusterIP"
 
     @model_validator(mode="after")

@@ -19,7 +19,7 @@ def flows_frame(events: Iterable[FlowEvent], acks: Sequence[dict[str, Any]] = ()
     rows = [[getattr(event, name) for name in names] for event in events]
     frame = pd.DataFrame(rows, columns=names)
     frame = frame.reindex(columns=[column.name for column in FLOWS])
-    frame["time"] = pd.to_datetime(frame["time"], unit="ns", utc=True)
+    frame["time"] = pd.to_datetime(frame["time"], unit="ns", utc=True).dt.as_unit("ns")  # none at all would be seconds
     for column in FLOWS:
         if column.name != "time":
             frame[column.name] = frame[column.name].astype(pd.api.types.pandas_dtype(column.dtype))
@@ -65,11 +65,20 @@ def edges_frame(flows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+_PROXIES = [
+    "namespace", "pod", "node", "connected", "since_ns", "wanted_version", "wanted_at_ns", "acked_version",
+    "acked_at_ns", "nack", "nack_at_ns", "nacks", "rows_written", "rows_dropped", "rows_received",
+]  # fmt: skip
+_IDENTITIES = [
+    "namespace", "pod", "service_account", "spiffe_id", "serial", "not_before", "not_after", "issued_at_ns", "acked"
+]  # fmt: skip
+_RESOURCES = ["part", "namespace", "pod", "node", "pids", "cpu_s", "pss_bytes", "rss_bytes"]
+"""Columns also where there is no row: a notebook that selects one must not fail in an empty lab."""
+
+
 def proxies_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """One row per proxy; times in UTC, `ack_ms` from wanted to acknowledged."""
-    frame = pd.DataFrame(rows)
-    if frame.empty:
-        return frame
+    frame = pd.DataFrame(rows, columns=None if rows else _PROXIES)
     frame["synced"] = frame["acked_version"] == frame["wanted_version"]
     frame["ack_ms"] = (frame["acked_at_ns"] - frame["wanted_at_ns"]).where(frame["synced"]) / 1e6
     for name in ("since", "wanted_at", "acked_at", "nack_at"):
@@ -89,15 +98,13 @@ def config_events_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
 
 def identities_frame(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     """One row per SVID; times in UTC."""
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows, columns=None if rows else _IDENTITIES)
     for name in ("not_before", "not_after"):
-        if name in frame:
-            frame[name] = pd.to_datetime(frame[name], utc=True)
-    if "issued_at_ns" in frame:
-        frame["issued_at"] = pd.to_datetime(frame.pop("issued_at_ns"), unit="ns", utc=True)
+        frame[name] = pd.to_datetime(frame[name], utc=True)
+    frame["issued_at"] = pd.to_datetime(frame.pop("issued_at_ns"), unit="ns", utc=True)
     return frame
 
 
 def resources_frame(samples: Sequence[Any]) -> pd.DataFrame:
     """One row per part: CPU seconds since it started, PSS and RSS in bytes."""
-    return pd.DataFrame([asdict(sample) for sample in samples])
+    return pd.DataFrame([asdict(sample) for sample in samples], columns=_RESOURCES)

@@ -71,6 +71,9 @@ class Client:
                 if connection.used and nothing:
                     continue
                 raise Failed("reset") from error
+            except (ValueError, asyncio.LimitOverrunError) as error:  # a length that is none, a head without end
+                connection.writer.close()
+                raise Failed("protocol") from error
             except BaseException:
                 connection.writer.close()
                 raise
@@ -80,7 +83,7 @@ class Client:
 
         try:
             return Connection(*await asyncio.open_connection(self._host, self._port))
-        except socket.gaierror as error:
+        except (socket.gaierror, UnicodeError) as error:
             raise Failed("dns") from error
         except OSError as error:
             raise Failed("connect") from error
@@ -109,7 +112,8 @@ class Client:
             while size := int((await connection.reader.readline()).split(b";")[0], 16):
                 await connection.reader.readexactly(size + 2)
                 total += size
-            await connection.reader.readline()
+            while await connection.reader.readline() not in (b"\r\n", b""):  # trailers
+                pass
             return total
         if b"content-length" in fields:
             return len(await connection.reader.readexactly(int(fields[b"content-length"])))

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from meshlab.errors import MeshlabError
+
 PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000"]
 """Okabe and Ito's colour-blind safe palette."""
+MAX_ROWS = 5_000
+"""What a chart may carry: more makes notebooks slow, and Altair refuses it."""
 _POINTS = 200
+_LEAST_MS = 0.001
+"""A logarithmic axis has no 0."""
 
 
 def _without_a_network() -> None:
@@ -25,12 +32,14 @@ _without_a_network()
 
 
 def latency_ecdf(flows: pd.DataFrame, by: str = "destination_workload") -> alt.Chart:
-    """The empirical distribution of request latency, a line per value of `by`; at most 200 points a line."""
+    """The empirical distribution of request latency, a line per value of `by`; at most 200 points a line, and
+    fewer where there are many lines."""
     seen = flows[(flows["kind"] == "request") & (flows["reporter"] == "source")].dropna(subset=[by, "latency_ms"])
     parts = []
+    points = max(2, min(_POINTS, MAX_ROWS // max(1, seen[by].nunique())))
+    steps = [step / points for step in range(1, points + 1)]
     for name, group in seen.groupby(by, observed=True):
-        steps = [step / _POINTS for step in range(1, _POINTS + 1)]
-        values = group["latency_ms"].astype(float).quantile(steps)
+        values = group["latency_ms"].astype(float).clip(lower=_LEAST_MS).quantile(steps)
         parts.append(pd.DataFrame({"latency_ms": values.to_numpy(), "share": steps, by: str(name)}))
     data = pd.concat(parts) if parts else pd.DataFrame({"latency_ms": [], "share": [], by: []})
     chart: alt.Chart = (
@@ -48,5 +57,8 @@ def latency_ecdf(flows: pd.DataFrame, by: str = "destination_workload") -> alt.C
 
 
 def save(chart: alt.Chart, path: Path) -> None:
-    """A picture (png, svg) without a network."""
-    chart.save(str(path), scale_factor=2) if path.suffix == ".png" else chart.save(str(path))
+    """A picture (.png, .svg) or a page (.html), all without a network. MeshlabError for another ending."""
+    options: dict[str, dict[str, Any]] = {".png": {"scale_factor": 2}, ".svg": {}, ".html": {"inline": True}}
+    if path.suffix not in options:
+        raise MeshlabError(f"{path.name}: expected a name that ends with {', '.join(options)}")
+    chart.save(str(path), **options[path.suffix])

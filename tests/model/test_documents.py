@@ -182,3 +182,11 @@ def test_the_same_object_twice_is_a_problem() -> None:
     loaded = documents.load(f"{text}---\n{text}")
     assert [p.document for p in loaded.problems] == [2]
     assert len(loaded.manifests) == 1
+
+
+@pytest.mark.parametrize(
+    "modifier", ["set: [{name: Host, value: a}]", "add: [{name: host, value: a}]", "remove: [HOST]"]
+)
+def test_a_modified_host_header_is_refused_because_envoy_would(modifier: str) -> None:
+    text = rule(f"{{filters: [{{type: RequestHeaderModifier, requestHeaderModifier: {{{modifier}}}}}]}}")
+    assert "URLRewrite" in problem(text).message

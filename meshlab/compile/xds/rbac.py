@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from envoy.config.core.v3 import address_pb2 as address
 from envoy.config.rbac.v3 import rbac_pb2 as rbac
@@ -41,8 +42,16 @@ def compile_rules(world: World, endpoint: Endpoint, action: Action, *, http: boo
             if not http and action is Action.ALLOW and _layer7(rule):
                 continue
             name = f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{index}]"
-            made.policies[name].CopyFrom(_policy(world, rule, http=http))
+            made.policies[name].CopyFrom(_policy(_Scope(world.trust_domain, policy.namespace), rule, http=http))
     return made
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What a value of a rule is read against: a service account without a namespace is of the policy's (Istio)."""
+
+    trust_domain: str
+    namespace: str
 
 
 def _layer7(rule: Rule) -> bool:
@@ -51,9 +60,9 @@ def _layer7(rule: Rule) -> bool:
     )
 
 
-def _policy(world: World, rule: Rule, *, http: bool) -> rbac.Policy:
+def _policy(scope: _Scope, rule: Rule, *, http: bool) -> rbac.Policy:
     operations = [_and_permission(list(_operation(one, http=http))) for one in rule.operations]
-    sources = [_and_principal(list(_source(world, one))) for one in rule.sources]
+    sources = [_and_principal(list(_source(scope, one))) for one in rule.sources]
     permissions = [_or_permission(operations)] if operations else []
     principals = [_or_principal(sources)] if sources else []
     for condition in rule.conditions:
@@ -62,7 +71,7 @@ def _policy(world: World, rule: Rule, *, http: bool) -> rbac.Policy:
         if condition.key.startswith(("destination.", "connection.")):
             permissions.append(_condition_permission(condition))
         else:
-            principals.append(_condition_principal(world, condition))
+            principals.append(_condition_principal(scope, condition))
     return rbac.Policy(permissions=[_and_permission(permissions)], principals=[_and_principal(principals)])
 
 
@@ -93,11 +102,11 @@ def _text(value: str, *, prefix: str = "") -> string_pb2.StringMatcher:
     return string_pb2.StringMatcher(exact=prefix + value)
 
 
-def _source(world: World, source: Source) -> Iterable[rbac.Principal]:
+def _source(scope: _Scope, source: Source) -> Iterable[rbac.Principal]:
     fields: tuple[tuple[tuple[str, ...], tuple[str, ...], Callable[[str], rbac.Principal]], ...] = (
         (source.principals, source.not_principals, _principal),
         (source.namespaces, source.not_namespaces, _namespace),
-        (source.service_accounts, source.not_service_accounts, lambda value: _service_account(world, value)),
+        (source.service_accounts, source.not_service_accounts, lambda value: _service_account(scope, value)),
         (source.ip_blocks, source.not_ip_blocks, _source_ip),
     )
     for values, not_values, one in fields:
@@ -121,10 +130,10 @@ def _namespace(value: str) -> rbac.Principal:
     return _authenticated(string_pb2.StringMatcher(safe_regex=regex.RegexMatcher(regex=pattern)))
 
 
-def _service_account(world: World, value: str) -> rbac.Principal:
+def _service_account(scope: _Scope, value: str) -> rbac.Principal:
     namespace, _, name = value.rpartition("/")
-    where = _escape(namespace) if namespace else "[^/]+"
-    pattern = f"spiffe://{_escape(world.trust_domain)}/ns/{where}/sa/{_escape(name)}"
+    where = _escape(namespace or scope.namespace)
+    pattern = f"spiffe://{_escape(scope.trust_domain)}/ns/{where}/sa/{_escape(name)}"
     return _authenticated(string_pb2.StringMatcher(safe_regex=regex.RegexMatcher(regex=pattern)))
 
 
@@ -190,7 +199,7 @@ def _condition_permission(condition: Condition) -> rbac.Permission:
     return _and_permission(found)
 
 
-def _condition_principal(world: World, condition: Condition) -> rbac.Principal:
+def _condition_principal(scope: _Scope, condition: Condition) -> rbac.Principal:
     def one(value: str) -> rbac.Principal:
         if condition.key == "source.ip":
             return _source_ip(value)
@@ -199,7 +208,7 @@ def _condition_principal(world: World, condition: Condition) -> rbac.Principal:
         if condition.key == "source.principal":
             return _principal(value)
         if condition.key == "source.serviceAccount":
-            return _service_account(world, value)
+            return _service_account(scope, value)
         name = condition.key.removeprefix("request.headers[").removesuffix("]")
         return rbac.Principal(header=rc.HeaderMatcher(name=name, string_match=_text(value)))
 

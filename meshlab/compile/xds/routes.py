@@ -82,7 +82,7 @@ def _keyed(routes: list[HTTPRoute]) -> Iterator[Keyed]:
 def _route(
     world: World, target: Target, variant: str, route: HTTPRoute, index: int, rule: HTTPRule, match: HTTPMatch
 ) -> rc.Route:
-    made = rc.Route(name=f"{route.namespace}/{route.name}#{index}", match=_match(match, route.hostnames))
+    made = rc.Route(name=f"{route.namespace}/{route.name}#{index}", match=_match(match))
     _modify(made, rule.filters)
     if rule.filters.redirect is not None:
         made.redirect.CopyFrom(_redirect(rule.filters.redirect, match))
@@ -128,7 +128,7 @@ def _act(world: World, action: rc.RouteAction, rule: HTTPRule, match: HTTPMatch,
         if rule.retry.codes:
             retry.retry_on += ",retriable-status-codes"
             retry.retriable_status_codes.extend(rule.retry.codes)
-        retry.retry_back_off.base_interval.CopyFrom(seconds(rule.retry.backoff_ms / 1000))
+        retry.retry_back_off.base_interval.CopyFrom(seconds(max(rule.retry.backoff_ms, 1.0) / 1000))
     if rule.backend_timeout_ms:
         retry.per_try_timeout.CopyFrom(seconds(rule.backend_timeout_ms / 1000))
     action.retry_policy.CopyFrom(retry)
@@ -149,18 +149,19 @@ def _act(world: World, action: rc.RouteAction, rule: HTTPRule, match: HTTPMatch,
 
 
 def _prefix_rewrite(prefix: str, by: str) -> regex.RegexMatchAndSubstitute:
-    """/old and /old/x become /new and /new/x, never /newx or //x."""
-    pattern = f"^{re.escape(prefix.rstrip('/'))}/*"
-    return regex.RegexMatchAndSubstitute(
-        pattern=regex.RegexMatcher(regex=pattern), substitution=by if by.endswith("/") else f"{by}/"
-    )
+    """/old and /old/x become /new and /new/x, never /newx or //x (the Gateway API's table of ReplacePrefixMatch)."""
+    old, new = re.escape(prefix.rstrip("/")), by.rstrip("/").replace("\\", r"\\")
+    pattern, slash = f"^{old}/*", "/"
+    if old and new and not by.endswith("/"):  # then there is a slash only where the request has one
+        pattern, slash = f"^{old}(/?)/*", r"\1"
+    return regex.RegexMatchAndSubstitute(pattern=regex.RegexMatcher(regex=pattern), substitution=f"{new}{slash}")
 
 
 def _default_retry() -> rc.RetryPolicy:
     return rc.RetryPolicy(retry_on=_RETRY_ON, num_retries=u32(2))
 
 
-def _match(match: HTTPMatch, hostnames: tuple[str, ...]) -> rc.RouteMatch:
+def _match(match: HTTPMatch) -> rc.RouteMatch:
     made = rc.RouteMatch()
     if match.path_match is PathMatch.EXACT:
         made.path = match.path
@@ -172,12 +173,6 @@ def _match(match: HTTPMatch, hostnames: tuple[str, ...]) -> rc.RouteMatch:
         made.path_separated_prefix = match.path.rstrip("/")
     if match.method:
         made.headers.add(name=":method", string_match=string.StringMatcher(exact=match.method))
-    if hostnames:
-        names = "|".join(re.escape(name).replace(r"\*", r"[^:]+") for name in hostnames)
-        made.headers.add(
-            name=":authority",
-            string_match=string.StringMatcher(safe_regex=regex.RegexMatcher(regex=f"(?i)({names})(:[0-9]+)?")),
-        )
     for header in match.headers:
         made.headers.add(name=header.name, string_match=_value(header))
     for query in match.query:

@@ -15,19 +15,34 @@ from meshlab.telemetry.events import FlowEvent
 _RULE = re.compile(r"matched_policy\[ns\[([^\]]*)\]-policy\[([^\]]*)\]-rule\[(\d+)\]\]")
 _RULE_ID = re.compile(r"ns\[([^\]]*)\]-policy\[([^\]]*)\]-rule\[(\d+)\]")
 _FLAGS: tuple[tuple[str, Reason], ...] = (
+    ("rate_limited", Reason.RATE_LIMITED),
+    ("fault_injected", Reason.FAULT),
     ("no_route_found", Reason.NO_ROUTE),
+    ("no_cluster_found", Reason.NO_ROUTE),
     ("no_healthy_upstream", Reason.NO_HEALTHY_UPSTREAM),
+    ("dns_resolution_failure", Reason.NO_HEALTHY_UPSTREAM),
+    ("failed_local_healthcheck", Reason.SHUTDOWN),
+    ("upstream_overflow", Reason.UPSTREAM_OVERFLOW),
+    ("overload_manager", Reason.UPSTREAM_OVERFLOW),
     ("upstream_connection_failure", Reason.UPSTREAM_CONNECT_FAILED),
+    ("upstream_request_timeout", Reason.UPSTREAM_TIMEOUT),
+    ("upstream_max_stream_duration_reached", Reason.UPSTREAM_TIMEOUT),
+    ("duration_timeout", Reason.UPSTREAM_TIMEOUT),
+    ("stream_idle_timeout", Reason.IDLE_TIMEOUT),
+    ("upstream_protocol_error", Reason.PROTOCOL_ERROR),
+    ("downstream_protocol_error", Reason.PROTOCOL_ERROR),
+    ("invalid_envoy_request_headers", Reason.PROTOCOL_ERROR),
     ("upstream_remote_reset", Reason.UPSTREAM_RESET),
     ("upstream_connection_termination", Reason.UPSTREAM_RESET),
-    ("upstream_request_timeout", Reason.UPSTREAM_TIMEOUT),
-    ("upstream_overflow", Reason.UPSTREAM_OVERFLOW),
-    ("upstream_retry_limit_exceeded", Reason.RETRIES_EXHAUSTED),
     ("downstream_connection_termination", Reason.CLIENT_DISCONNECT),
-    ("downstream_protocol_error", Reason.PROTOCOL_ERROR),
-    ("stream_idle_timeout", Reason.IDLE_TIMEOUT),
-    ("no_cluster_found", Reason.NO_ROUTE),
+    ("downstream_remote_reset", Reason.CLIENT_DISCONNECT),
+    ("local_reset", Reason.UPSTREAM_RESET),
+    ("upstream_retry_limit_exceeded", Reason.RETRIES_EXHAUSTED),
 )
+"""The first that is set counts, so causes stand before their consequences."""
+_HARMLESS = ("delay_injected", "response_from_cache_filter")
+_TLS = re.compile(r"TLS|SSL|CERTIFICATE", re.IGNORECASE)
+_SWITCHING = 101
 _VERSIONS = {
     log.HTTPAccessLogEntry.HTTP10: "http1",
     log.HTTPAccessLogEntry.HTTP11: "http1",
@@ -157,15 +172,23 @@ def _outcome(common: log.AccessLogCommon, details: str, status: int | None) -> d
     elif common.custom_tags.get("details") == "filter_chain_not_found":
         reason = Reason.MTLS_REQUIRED
     else:
-        # What was upgraded (101) was served: that an end closes it later is no failure.
-        flags = common.response_flags if status != 101 else log.ResponseFlags()
-        reason = next((why for name, why in _FLAGS if getattr(flags, name, False)), Reason.OK)
-        if reason is Reason.OK and common.upstream_transport_failure_reason and status is not None and status >= 500:
-            reason = Reason.UPSTREAM_TLS_FAILED
+        reason = _by_flags(common, status)
         allowed = _allowed_by(common)
         if reason is Reason.OK and allowed:
             reason, policy, rule = Reason.POLICY_ALLOW, f"{allowed[1]}/{allowed[2]}", int(allowed[3])
     return {"verdict": str(VERDICT[reason]), "reason": str(reason), "policy": policy, "rule": rule}
+
+
+def _by_flags(common: log.AccessLogCommon, status: int | None) -> Reason:
+    if status == _SWITCHING:
+        return Reason.OK  # it was served: that an end closes it later, however it does, is no failure
+    set_ = {field.name for field, _ in common.response_flags.ListFields()}.difference(_HARMLESS)
+    if not set_:
+        return Reason.OK
+    reason = next((why for name, why in _FLAGS if name in set_), Reason.UNKNOWN)
+    if reason is Reason.UPSTREAM_CONNECT_FAILED and _TLS.search(common.upstream_transport_failure_reason):
+        return Reason.UPSTREAM_TLS_FAILED
+    return reason
 
 
 def _allowed_by(common: log.AccessLogCommon) -> re.Match[str] | None:

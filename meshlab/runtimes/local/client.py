@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from meshlab.errors import Unavailable
+from meshlab.errors import MeshlabError, Unavailable
 from meshlab.kit.layout import Layout
 from meshlab.model.ids import Ref
 from meshlab.model.world import PodId
@@ -63,11 +63,14 @@ class LocalRuntime:
 
     async def logs(self, pod: PodId, *, container: str = "", follow: bool = False) -> AsyncIterator[bytes]:
         query = {"namespace": pod.namespace, "pod": pod.name, "container": container, "follow": str(int(follow))}
-        async with self._session() as session, session.get("http://cluster/logs", params=query) as answer:
-            if answer.status != 200:
-                raise_from(await answer.json())
-            async for line in answer.content:
-                yield line
+        try:
+            async with self._session() as session, session.get("http://cluster/logs", params=query) as answer:
+                if answer.status != 200:
+                    await self._refused(answer)
+                async for line in answer.content:
+                    yield line
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._silent(error) from error
 
     async def resources(self) -> list[ResourceSample]:
         return [wire.sample_from(row) for row in await self._call("GET", "/resources")]
@@ -86,12 +89,22 @@ class LocalRuntime:
                 self._session() as session,
                 session.request(method, f"http://cluster{path}", **options) as answer,
             ):
-                body = await answer.json()
-                if answer.status == 422:
-                    raise_from(body)
-                return body
+                if answer.status != 200:
+                    await self._refused(answer)
+                return await answer.json()
         except (aiohttp.ClientError, OSError) as error:
-            name = self._layout.name
-            raise Unavailable(
-                f"lab {name!r} does not answer: {error}", hint=f"meshlab up --name {name} (it takes over what runs)"
-            ) from error
+            raise self._silent(error) from error
+
+    async def _refused(self, answer: aiohttp.ClientResponse) -> None:
+        if answer.status == 422:
+            raise_from(await answer.json())
+        words = (await answer.text()).strip()[:200]
+        raise MeshlabError(
+            f"lab {self._layout.name!r} answered {answer.status}: {words}", hint="see `meshlab logs cluster`"
+        )
+
+    def _silent(self, error: Exception) -> Unavailable:
+        name = self._layout.name
+        return Unavailable(
+            f"lab {name!r} does not answer: {error}", hint=f"meshlab up --name {name} (it takes over what runs)"
+        )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 from meshlab.model.ids import Ref
 from meshlab.model.settings import Settings
-from meshlab.model.world import World
+from meshlab.model.workloads import Deployment
+from meshlab.model.world import Endpoint, PodId, World
 from meshlab.runtimes.base import Change, Manifest, Observed
-from meshlab.runtimes.local import deployments, dns, service_nat
+from meshlab.runtimes.local import admission, deployments, dns, service_nat
 from meshlab.runtimes.local.kubelet import Kubelet
 from meshlab.runtimes.local.network import Network
 from meshlab.runtimes.local.store import Store
@@ -26,6 +28,7 @@ class Cluster:
         self._news: asyncio.Condition = asyncio.Condition()
         self.kubelet = kubelet(self._dirty.set)
         self._world = World(store.mesh)
+        self._ready_since: dict[PodId, float] = {}
 
     async def start(self) -> None:
         """Nodes, DNS, pods that run already; then reconcile for ever (a task of the loop)."""
@@ -50,17 +53,35 @@ class Cluster:
         specs = self.kubelet.specs()
         endpoints = self.kubelet.endpoints()
         self._world = World(self.store.mesh, tuple(endpoints), self.store.cluster_ips, self._settings.trust_domain)
-        ready = {endpoint.pod: endpoint.ready for endpoint in endpoints}
+        ready_s = self._ready_s(endpoints)
         leaving = {spec.pod for spec in specs if self.kubelet.leaving(spec.pod)}
         nodes = list(self._network.nodes)
-        steps = deployments.plan(self.store.mesh, specs, leaving, ready, nodes, self._settings.mode)
+        steps = deployments.plan(self.store.mesh, specs, leaving, ready_s, nodes, self._settings.mode)
         for pod in steps.stop:
             self.kubelet.stop(pod)
         for spec in steps.start:
             self.kubelet.run(spec)
         self.kubelet.set_service_nat(service_nat.rules(self._world))
 
+    def _ready_s(self, endpoints: Sequence[Endpoint]) -> dict[PodId, float]:
+        """How long each ready pod has been ready; looks again when one becomes available (`minReadySeconds`)."""
+        now = time.monotonic()
+        ready = [endpoint.pod for endpoint in endpoints if endpoint.ready]
+        self._ready_since = {pod: self._ready_since.get(pod, now) for pod in ready}
+        ready_s = {pod: now - since for pod, since in self._ready_since.items()}
+        waits = [
+            deployment.min_ready_s - ready_s[endpoint.pod]
+            for endpoint in endpoints
+            if endpoint.ready
+            and (deployment := self.store.mesh.get(Deployment, endpoint.pod.namespace, endpoint.workload))
+            and deployment.min_ready_s > ready_s[endpoint.pod]
+        ]
+        if waits:
+            asyncio.get_running_loop().call_later(min(waits), self._dirty.set)
+        return ready_s
+
     def apply(self, manifests: Sequence[Manifest]) -> list[Change]:
+        admission.admit(manifests, list(self._network.nodes))
         changes = self.store.apply(manifests)
         self._dirty.set()
         return changes

@@ -8,66 +8,103 @@ import socket
 from collections.abc import Callable
 from typing import cast
 
-from dnslib import PTR, QTYPE, RCODE, RR, SRV, A, DNSRecord
+from dnslib import EDNS0, PTR, QTYPE, RCODE, RR, SRV, A, DNSRecord
 
 from meshlab.kit.netns import socket_in
 from meshlab.model.ids import CLUSTER_DOMAIN
 from meshlab.model.services import Service
-from meshlab.model.world import World
+from meshlab.model.world import Endpoint, World, target_port
 
 _TTL_S = 5
+_UDP_BYTES, _EDNS_BYTES = 512, 1232
+"""The longest answer over UDP without EDNS (RFC 1035), and the most that we send with it (DNS flag day 2020)."""
+_IDLE_S = 10.0
+
+Found = tuple[list[object], bool]
+"""The records, and whether the name exists at all."""
 
 
-def answer(query: bytes, world: World) -> bytes:
+def answer(query: bytes, world: World, *, udp: bool = False) -> bytes:
     """The answer to one query (RFC 1035): A, SRV and PTR of Services and headless pods; NXDOMAIN for other names,
-    no data for other types. ValueError-like exceptions of dnslib for what is not DNS."""
+    no data for other types. Over UDP an answer that is too long says so (TC), and the client comes by TCP.
+    DNSError of dnslib for what is not DNS."""
     request = DNSRecord.parse(query)
     reply = request.reply()
     name = str(request.q.qname).rstrip(".").lower()
-    kind = QTYPE[request.q.qtype]
+    kind = str(QTYPE.get(request.q.qtype))
     records, known = _look_up(name, kind, world)
     for record in records:
-        reply.add_answer(RR(request.q.qname, getattr(QTYPE, kind), rdata=record, ttl=_TTL_S))
+        reply.add_answer(RR(request.q.qname, request.q.qtype, rdata=record, ttl=_TTL_S))
     if not known:
         reply.header.rcode = RCODE.NXDOMAIN
+    extension = next((record for record in request.ar if record.rtype == QTYPE.OPT), None)
+    if extension is not None:
+        reply.add_ar(EDNS0(udp_len=_EDNS_BYTES))
     packed: bytes = reply.pack()
+    room = min(max(extension.edns_len, _UDP_BYTES), _EDNS_BYTES) if extension is not None else _UDP_BYTES
+    if udp and len(packed) > room:
+        packed = reply.truncate().pack()
     return packed
 
 
-def _look_up(name: str, kind: str, world: World) -> tuple[list[object], bool]:
+def _look_up(name: str, kind: str, world: World) -> Found:
     if name.endswith(".in-addr.arpa"):
         return _reverse(name, kind, world)
-    suffix = f".svc.{CLUSTER_DOMAIN}"
-    parts = name.removesuffix(suffix).split(".") if name.endswith(suffix) else []
-    port_name = ""
-    if len(parts) == 4 and parts[0].startswith("_") and parts[1].startswith("_"):
-        port_name, parts = parts[0][1:], parts[2:]
-    pod_name = ""
-    if len(parts) == 3:
-        pod_name, parts = parts[0], parts[1:]
-    service = world.mesh.get(Service, parts[1], parts[0]) if len(parts) == 2 else None
+    suffix = f"svc.{CLUSTER_DOMAIN}"
+    if name in (suffix, CLUSTER_DOMAIN):
+        return [], True
+    if not name.endswith(f".{suffix}"):
+        return [], False
+    parts = name.removesuffix(f".{suffix}").split(".")
+    services = [service for service in world.mesh.all(Service) if service.namespace == parts[-1]]
+    if len(parts) == 1:  # a name that has names below it exists (RFC 8020)
+        return [], bool(services)
+    service = next((service for service in services if service.name == parts[-2]), None)
     if service is None:
         return [], False
+    return _of_service(service, parts[:-2], kind, world)
+
+
+def _of_service(service: Service, below: list[str], kind: str, world: World) -> Found:
+    """A Service's own name (nothing `below`), a pod of it (`pod`), or a port of it (`_port`, `_protocol`)."""
     ready = [endpoint for endpoint in world.selected(service) if endpoint.ready]
-    if pod_name:
-        ready = [endpoint for endpoint in ready if endpoint.pod.name == pod_name]
-        return ([A(e.ip) for e in ready] if kind == "A" else []), bool(ready)
-    if kind == "SRV" and port_name:
-        found = [port for port in service.ports if port.name == port_name]
-        return [SRV(0, 100, port.port, service.host) for port in found], bool(found)
-    if kind != "A":
-        return [], True
-    if service.headless:
-        return [A(endpoint.ip) for endpoint in ready], True
-    return [A(world.cluster_ips[(service.namespace, service.name)])], True
-
-
-def _reverse(name: str, kind: str, world: World) -> tuple[list[object], bool]:
-    ip = ".".join(reversed(name.removesuffix(".in-addr.arpa").split(".")))
-    for (namespace, service), address in world.cluster_ips.items():
-        if address == ip and kind == "PTR":
-            return [PTR(f"{service}.{namespace}.svc.{CLUSTER_DOMAIN}")], True
+    match below:
+        case []:
+            ip = world.cluster_ips.get((service.namespace, service.name))
+            ips = [ip] if ip else [endpoint.ip for endpoint in ready]
+            return ([A(ip) for ip in ips] if kind == "A" else []), True
+        case [pod]:
+            ips = [endpoint.ip for endpoint in ready if endpoint.pod.name == pod]
+            return ([A(ip) for ip in ips] if kind == "A" else []), bool(ips)
+        case [name, protocol] if name.startswith("_"):
+            return _of_port(service, name[1:], protocol[1:], kind, ready)
     return [], False
+
+
+def _of_port(service: Service, name: str, protocol: str, kind: str, ready: list[Endpoint]) -> Found:
+    """SRV: the Service at its port; of a headless one, each ready pod at the pod's port."""
+    port = next((port for port in service.ports if port.name == name and port.protocol.lower() == protocol), None)
+    if port is None:
+        return [], False
+    if kind != "SRV":
+        return [], True
+    if not service.headless:
+        return [SRV(0, 100, port.port, service.host)], True
+    targets = [(f"{endpoint.pod.name}.{service.host}", target_port(port, endpoint)) for endpoint in ready]
+    return [SRV(0, 100, number, host) for host, number in targets if number], True
+
+
+def _reverse(name: str, kind: str, world: World) -> Found:
+    ip = ".".join(reversed(name.removesuffix(".in-addr.arpa").split(".")))
+    hosts = [
+        service.host
+        for service in world.mesh.all(Service)
+        if world.cluster_ips.get((service.namespace, service.name)) == ip
+    ]
+    for endpoint in world.endpoints:
+        if endpoint.ip == ip and endpoint.ready:
+            hosts += [f"{endpoint.pod.name}.{service.host}" for service in world.services_of(endpoint)]
+    return ([PTR(host) for host in hosts] if kind == "PTR" else []), bool(hosts)
 
 
 class _Udp(asyncio.DatagramProtocol):
@@ -80,25 +117,25 @@ class _Udp(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
         with contextlib.suppress(Exception):  # what is not DNS gets no answer
-            packed = answer(data, self._world())
+            packed = answer(data, self._world(), udp=True)
             if self._transport is not None:
                 self._transport.sendto(packed, addr)
 
 
-async def serve(netns: str, address: str, world: Callable[[], World]) -> None:
-    """Serve on port 53 of `address` in the namespace at path `netns`, for as long as the loop runs."""
+async def serve(netns: str, address: str, world: Callable[[], World], port: int = 53) -> None:
+    """Serve on `address` in the namespace at path `netns`, for as long as the loop runs."""
     udp = socket_in(netns, socket.SOCK_DGRAM)
-    udp.bind((address, 53))
+    udp.bind((address, port))
     udp.setblocking(False)
     tcp = socket_in(netns)
     tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    tcp.bind((address, 53))
+    tcp.bind((address, port))
 
     async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(Exception):  # gone, idle, or not DNS
             while True:
-                length = int.from_bytes(await reader.readexactly(2), "big")
-                packed = answer(await reader.readexactly(length), world())
+                length = int.from_bytes(await asyncio.wait_for(reader.readexactly(2), _IDLE_S), "big")
+                packed = answer(await asyncio.wait_for(reader.readexactly(length), _IDLE_S), world())
                 writer.write(len(packed).to_bytes(2, "big") + packed)
                 await writer.drain()
         writer.close()

@@ -31,8 +31,11 @@ def command(container: Container, env: dict[str, str], folder: Path) -> list[str
         nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
         if nginx is None:
             raise CannotRun("image meshlab/nginx needs nginx", hint="apt-get install nginx-light")
+        port = env.get("PORT", "8080")
+        if not port.isdecimal():
+            raise CannotRun(f"image meshlab/nginx: PORT={port!r} is no number", hint="for example 8080")
         config = folder / "nginx.conf"
-        config.write_text(_NGINX.format(folder=folder, port=int(env.get("PORT", "8080")), body="x" * 199))
+        config.write_text(_NGINX.format(folder=folder, port=port, body="x" * 199))
         return [nginx, "-c", str(config)]
     raise CannotRun(
         f"image {container.image!r} cannot be run here",

@@ -106,6 +106,8 @@ class Kubelet:
 
     def log_path(self, pod: PodId, container: str) -> Path:
         live = self._live(pod)
+        if "/" in container:
+            raise NotFound(f"no container {container!r} in {pod}", hint="containers: see the pod's document")
         return live.logs / f"{container or live.state.spec.template.containers[0].name}.log"
 
     def _live(self, pod: PodId) -> LivePod:

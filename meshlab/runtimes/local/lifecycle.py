@@ -53,29 +53,48 @@ async def launch(layout: Layout, settings: Settings, progress: Callable[[str], N
         progress(f"lab {layout.name} is up already")
         return
     fresh = not layout.settings.exists()
-    if fresh:
-        progress(f"making lab {layout.name} in {layout.root}")
-        layout.home.mkdir(parents=True, exist_ok=True, mode=0o711)
-        layout.root.mkdir(mode=0o711, exist_ok=True)
-        ledger = Ledger(layout.ledger)
-        ledger.record("folder", str(layout.root))
-        ledger.record("cgroup", str(cgroups.lab_group(layout.name)))
-        layout.logs.mkdir(exist_ok=True, mode=0o700)
-        layout.settings.touch(mode=0o600)
-        layout.settings.write_text(json.dumps(asdict(settings)))
-    progress("starting the cluster daemon and the control plane")
+    try:
+        if fresh:
+            progress(f"making lab {layout.name} in {layout.root}")
+            _make(layout, settings)
+        progress("starting the cluster daemon and the control plane")
+        await _start(layout)
+    except Exception:
+        if fresh:
+            await remove_lab(layout)
+        raise
+
+
+def _make(layout: Layout, settings: Settings) -> None:
+    layout.home.mkdir(parents=True, exist_ok=True, mode=0o711)
+    layout.root.mkdir(mode=0o711, exist_ok=True)
+    ledger = Ledger(layout.ledger)
+    ledger.record("folder", str(layout.root))
+    ledger.record("cgroup", str(cgroups.lab_group(layout.name)))
+    layout.logs.mkdir(exist_ok=True, mode=0o700)
+    _write_settings(layout, settings)
+
+
+async def _start(layout: Layout) -> None:
     daemon = start_daemon(layout, "meshlab.daemons.cluster", "cluster")
     deadline = time.monotonic() + _START_S
     while not await healthy(layout):
         if not daemon.alive() or time.monotonic() > deadline:
-            words = _last_words(layout.logs / "cluster.log")
-            if fresh:
-                await remove_lab(layout)
+            words = last_words(layout.logs / "cluster.log")
             raise CannotRun(f"the cluster daemon did not come up: {words}", hint="meshlab doctor")
         await asyncio.sleep(0.05)
 
 
-def _last_words(path: Path) -> str:
+def _write_settings(layout: Layout, settings: Settings) -> None:
+    """Whole or not at all: a lab without settings is made anew by the next `up`."""
+    temporary = layout.settings.with_suffix(".tmp")
+    temporary.touch(mode=0o600)
+    temporary.write_text(json.dumps(asdict(settings)))
+    temporary.rename(layout.settings)
+
+
+def last_words(path: Path) -> str:
+    """The last lines of a daemon's log."""
     lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
     return "\n".join(lines[-3:]) or "it said nothing"
 

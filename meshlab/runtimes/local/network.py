@@ -83,10 +83,13 @@ class Network:
         """A pod's namespace with its link, address and rules, in place before any process (`PodPlan` says what
         `local_mark` is). Returns its path."""
         name, outside = self.pod_netns(number), self.node_netns(node)
-        self._create(name)
+        if not self._create(name):  # left by a daemon that was killed here, or by a pod whose walls fell
+            remove_netns(name)
+            self._create(name)
         self._in(
             outside,
-            f"ip link add p{number} type veth peer name eth0 netns {name}; ip link set p{number} master pods up",
+            f"ip link delete p{number} 2>/dev/null || true; ip link add p{number} type veth peer name eth0"
+            f" netns {name}; ip link set p{number} master pods up",
         )
         self._in(
             name,

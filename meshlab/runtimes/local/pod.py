@@ -129,6 +129,7 @@ class LivePod:
     async def _build(self) -> None:
         state, spec = self.state, self.state.spec
         self.logs.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(sandbox.remove, self._group)  # what is left of a former attempt
         path = await asyncio.to_thread(
             self._network.add_pod, spec.node, state.number, self._plan.rules, self._plan.local_mark
         )
@@ -327,3 +328,4 @@ class LivePod:
         sandbox.remove(self._group)
         self._network.remove_pod(self.state.number)
         shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.logs, ignore_errors=True)  # the next pod of this name has a log of its own

@@ -6,15 +6,15 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import asdict
+from pathlib import Path
+from typing import BinaryIO
 
 from aiohttp import web
 
 from meshlab import errors
 from meshlab.errors import InvalidDocuments, MeshlabError
 from meshlab.kit.layout import Layout
-from meshlab.model import documents
 from meshlab.model.ids import Ref
-from meshlab.model.nouns import object_ref
 from meshlab.model.world import PodId
 from meshlab.runtimes.local import wire
 from meshlab.runtimes.local.cluster import Cluster
@@ -63,14 +63,7 @@ class Api:
         return web.json_response({"ok": True})
 
     async def apply(self, request: web.Request) -> web.Response:
-        manifests = await request.json()
-        for manifest in manifests:
-            try:
-                documents.noun(manifest)
-            except (ValueError, KeyError, TypeError) as error:
-                raise MeshlabError(f"not a valid document: {error}") from error
-            object_ref(manifest)
-        return web.json_response([asdict(change) for change in self._cluster.apply(manifests)])
+        return web.json_response([asdict(change) for change in self._cluster.apply(await request.json())])
 
     async def delete(self, request: web.Request) -> web.Response:
         refs = [Ref(**row) for row in await request.json()]
@@ -100,10 +93,11 @@ class Api:
     async def logs(self, request: web.Request) -> web.StreamResponse:
         query = request.query
         path = self._cluster.kubelet.log_path(PodId(query["namespace"], query["pod"]), query.get("container", ""))
-        response = web.StreamResponse()
-        await response.prepare(request)
-        async for chunk in _follow(str(path), query.get("follow") == "1"):
-            await response.write(chunk)
+        with _open(path) as file:  # before the answer begins: an error needs a status of its own
+            response = web.StreamResponse()
+            await response.prepare(request)
+            async for chunk in _follow(file, query.get("follow") == "1"):
+                await response.write(chunk)
         return response
 
     async def resources(self, _: web.Request) -> web.Response:
@@ -111,20 +105,24 @@ class Api:
         return web.json_response([asdict(sample) for sample in samples])
 
 
-async def _follow(path: str, follow: bool) -> AsyncIterator[bytes]:
+def _open(path: Path) -> BinaryIO:
     try:
-        file = open(path, "rb")  # noqa: SIM115 (it is read across awaits)
+        return path.open("rb")
     except FileNotFoundError:
-        raise errors.NotFound("no log of that container", hint="containers: see `meshlab get pods -o json`") from None
-    with file:
-        while True:
-            chunk = file.read(65536)
-            if chunk:
-                yield chunk
-            elif follow:
-                await asyncio.sleep(0.1)
-            else:
-                return
+        known = sorted(log.stem for log in path.parent.glob("*.log"))
+        hint = f"logs of this pod: {', '.join(known)}" if known else "the pod has not started yet: meshlab get pods"
+        raise errors.NotFound(f"no log of container {path.stem!r}", hint=hint) from None
+
+
+async def _follow(file: BinaryIO, follow: bool) -> AsyncIterator[bytes]:
+    while True:
+        chunk = file.read(65536)
+        if chunk:
+            yield chunk
+        elif follow:
+            await asyncio.sleep(0.1)
+        else:
+            return
 
 
 async def serve(layout: Layout, cluster: Cluster) -> web.AppRunner:

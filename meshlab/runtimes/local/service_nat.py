@@ -25,7 +25,8 @@ def rules(world: World) -> str:
                 choice = ", ".join(f"{index} : {target}" for index, target in enumerate(targets))
                 nat.append(f"{match} dnat to numgen random mod {len(targets)} map {{ {choice} }}")
             else:
-                refuse.append(f"{match} reject")
+                # a reset is heard at once; an ICMP error only when the SYN is sent again, a second later
+                refuse.append(f"{match} reject{' with tcp reset' if protocol == 'tcp' else ''}")
     lines = ["table ip services", "delete table ip services", "table ip services {", " chain nat {"]
     lines += ["  type nat hook output priority -100;", *(f"  {line}" for line in nat), " }", " chain refuse {"]
     lines += ["  type filter hook output priority 0;", *(f"  {line}" for line in refuse), " }", "}"]

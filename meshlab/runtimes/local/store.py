@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,46 +14,54 @@ from meshlab.model import documents
 from meshlab.model.ids import Ref
 from meshlab.model.mesh import Mesh
 from meshlab.model.nouns import object_ref
-from meshlab.model.services import HEADLESS
 from meshlab.runtimes.base import Change, Manifest
+from meshlab.runtimes.local import addresses
 
-_SERVICES = ipaddress.ip_network("10.96.0.0/16")
+_BOOT = 1_000_000
+"""How far `revision` jumps when a daemon starts: further than the unwritten `touch`es of the one before it."""
 
 
 class Store:
-    """`revision` grows with every change of a document or of what the pods show (`touch`)."""
+    """`revision` grows with every change of a document or of what the pods show (`touch`), also over restarts.
 
-    def __init__(self, path: Path) -> None:
+    `path` is the file that holds all of it (0600: documents may carry secrets in `env`); None keeps nothing.
+    """
+
+    def __init__(self, path: Path | None) -> None:
         self._path = path
         self.manifests: dict[Ref, Manifest] = {}
         self.cluster_ips: dict[tuple[str, str], str] = {}
-        self.revision = 1
-        if path.exists():
+        self.revision, self._cursor = 1, 0
+        if path is not None and path.exists():
             stored = json.loads(path.read_text())
             self.manifests = {object_ref(manifest): manifest for manifest in stored["manifests"]}
             self.cluster_ips = {(ns, name): ip for ns, name, ip in stored["cluster_ips"]}
-            self.revision = stored["revision"] + 1_000_000
-        self.mesh = self._nouns()
-
-    def _nouns(self) -> Mesh:
-        return Mesh.of(documents.noun(manifest) for manifest in self.manifests.values())
+            self.revision = stored["revision"] + _BOOT
+            self._cursor = stored.get("cursor", 0)
+            self._write(self.manifests, self.cluster_ips, self._cursor)
+        self.mesh = _mesh(self.manifests)
 
     def touch(self) -> None:
+        """What the pods show has changed."""
         self.revision += 1
 
     def apply(self, manifests: Sequence[Manifest]) -> list[Change]:
-        """All or nothing; a document that says what is there already is `unchanged`."""
+        """All or nothing; a document that says what is there already is `unchanged`. Conflict for a `clusterIP` that
+        is taken."""
         changes, wanted = [], dict(self.manifests)
+        now = time.time()  # one moment for one apply: what it creates has the same age, as in one `kubectl apply`
         for manifest in manifests:
             ref = object_ref(manifest)
             before = wanted.get(ref)
-            created = before["metadata"].get("creationTimestamp", 0) if before else time.time()
+            created = before["metadata"].get("creationTimestamp", now) if before else now
             meta = {**manifest["metadata"], "creationTimestamp": created}
             after: dict[str, Any] = {**manifest, "metadata": meta}
             verb = "created" if before is None else "unchanged" if before == after else "configured"
-            wanted[ref] = after
+            if verb != "unchanged":
+                wanted[ref] = after
             changes.append(Change(ref, verb))
-        self._keep(wanted)
+        if any(change.verb != "unchanged" for change in changes):
+            self._keep(wanted)
         return changes
 
     def delete(self, refs: Sequence[Ref]) -> list[Change]:
@@ -68,33 +76,40 @@ class Store:
         self._keep({ref: manifest for ref, manifest in self.manifests.items() if ref not in gone})
         return [Change(ref, "deleted") for ref in sorted(gone)]
 
-    def _keep(self, wanted: dict[Ref, Manifest]) -> None:
-        mesh = Mesh.of(documents.noun(manifest) for manifest in wanted.values())
-        self.manifests, self.mesh = wanted, mesh
-        self._allocate()
-        self.revision += 1
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text(
-            json.dumps(
-                {
-                    "manifests": list(self.manifests.values()),
-                    "cluster_ips": [[*key, ip] for key, ip in self.cluster_ips.items()],
-                    "revision": self.revision,
-                }
-            )
-        )
-        temporary.rename(self._path)
+    def clear(self) -> None:
+        """Forget every document."""
+        self._keep({})
 
-    def _allocate(self) -> None:
+    def _keep(self, wanted: dict[Ref, Manifest]) -> None:
+        """Everything that can fail happens before the first field changes."""
+        mesh = _mesh(wanted)
         specs = {
-            (ref.namespace, ref.name): manifest.get("spec", {}).get("clusterIP", "")
-            for ref, manifest in self.manifests.items()
+            (ref.namespace, ref.name): manifest.get("spec", {}).get("clusterIP") or ""
+            for ref, manifest in wanted.items()
             if ref.kind == "Service"
         }
-        self.cluster_ips = {key: ip for key, ip in self.cluster_ips.items() if specs.get(key, HEADLESS) in ("", ip)}
-        for key, wanted in specs.items():
-            if wanted == HEADLESS or key in self.cluster_ips:
-                continue
-            taken = set(self.cluster_ips.values())
-            free = (str(ip) for ip in _SERVICES.hosts() if int(ip) % 256 >= 10 and str(ip) not in taken)
-            self.cluster_ips[key] = wanted or next(free)
+        cluster_ips, cursor = addresses.allocate(specs, self.cluster_ips, self._cursor)
+        self.revision += 1
+        self._write(wanted, cluster_ips, cursor)
+        self.manifests, self.mesh, self.cluster_ips, self._cursor = wanted, mesh, cluster_ips, cursor
+
+    def _write(self, manifests: dict[Ref, Manifest], cluster_ips: dict[tuple[str, str], str], cursor: int) -> None:
+        if self._path is None:
+            return
+        content = {
+            "manifests": list(manifests.values()),
+            "cluster_ips": [[*key, ip] for key, ip in cluster_ips.items()],
+            "cursor": cursor,
+            "revision": self.revision,
+        }
+        temporary = self._path.with_suffix(".tmp")
+        temporary.touch(mode=0o600)
+        with temporary.open("w") as file:
+            json.dump(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(self._path)
+
+
+def _mesh(manifests: dict[Ref, Manifest]) -> Mesh:
+    return Mesh.of(documents.noun(manifest) for manifest in manifests.values())
