@@ -38,6 +38,8 @@ class Endpoint:
     ports: Mapping[str, int] = field(default_factory=dict)
     ready: bool = False
     terminating: bool = False
+    netns: str = ""
+    """Path of the pod's network namespace on its node; "" until it has one, or where the runtime has no such paths."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ In: a frozen World. Out: a `Snapshot` of serialised resources; `check` says what
 """
 
 from meshlab.compile.xds.check import check
-from meshlab.compile.xds.snapshot import compile_pod
+from meshlab.compile.xds.snapshot import compile_node, compile_pod, seated
 from meshlab.compile.xds.tls import bundle_resource, svid_resource
 
-__all__ = ["bundle_resource", "check", "compile_pod", "svid_resource"]
+__all__ = ["bundle_resource", "check", "compile_node", "compile_pod", "seated", "svid_resource"]

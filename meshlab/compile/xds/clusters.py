@@ -14,8 +14,9 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as http
 from google.protobuf.struct_pb2 import Struct
 
 from meshlab.compile.xds import tls
+from meshlab.compile.xds.endpoints import socket
 from meshlab.compile.xds.pack import any_of, seconds, u32
-from meshlab.compile.xds.plan import Target
+from meshlab.compile.xds.plan import OWN, Seat, Target
 from meshlab.model.world import World
 
 PASSTHROUGH = "passthrough"
@@ -24,10 +25,10 @@ _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MANY = 1 << 20
 
 
-def for_target(world: World, target: Target, variant: str) -> cluster.Cluster:
+def for_target(world: World, target: Target, variant: str, seat: Seat = OWN) -> cluster.Cluster:
     """Least request (P2C), outlier detection, mesh TLS where the endpoint takes it."""
     ids = sorted({str(world.identity(pod)) for pod in world.selected(target.service)})
-    made = _base(target.cluster(variant), variant)
+    made = _base(target.cluster(variant), variant, seat)
     made.type = cluster.Cluster.EDS
     made.eds_cluster_config.CopyFrom(
         cluster.Cluster.EdsClusterConfig(eds_config=tls.ads(), service_name=target.endpoints)
@@ -35,30 +36,32 @@ def for_target(world: World, target: Target, variant: str) -> cluster.Cluster:
     made.lb_policy = cluster.Cluster.LEAST_REQUEST
     made.outlier_detection.CopyFrom(_outlier())
     made.ignore_health_on_host_removal = True
-    _secure(made, variant, ids)
+    _secure(made, variant, ids, seat)
     return made
 
 
-def for_identity(name: str, variant: str, spiffe_id: str) -> cluster.Cluster:
+def for_identity(name: str, variant: str, spiffe_id: str, seat: Seat = OWN) -> cluster.Cluster:
     """Pods called by their own address: mesh TLS to exactly that identity."""
-    made = _base(name, variant)
+    made = _base(name, variant, seat)
     made.type = cluster.Cluster.ORIGINAL_DST
     made.lb_policy = cluster.Cluster.CLUSTER_PROVIDED
-    made.transport_socket.CopyFrom(tls.upstream(_ALPN[variant], [spiffe_id]))
+    made.transport_socket.CopyFrom(tls.upstream(_ALPN[variant], [spiffe_id], seat.svid))
     return made
 
 
-def original_dst(name: str) -> cluster.Cluster:
+def original_dst(name: str, seat: Seat = OWN) -> cluster.Cluster:
     """Wherever the connection was going (outbound: beyond the mesh; inbound: the pod's own application), as plaintext,
     speaking what the client speaks."""
-    made = _base(name, "same")
+    made = _base(name, "same", seat)
     made.type = cluster.Cluster.ORIGINAL_DST
     made.lb_policy = cluster.Cluster.CLUSTER_PROVIDED
     return made
 
 
-def _base(name: str, variant: str) -> cluster.Cluster:
-    made = cluster.Cluster(name=name, connect_timeout=seconds(2.0))
+def _base(name: str, variant: str, seat: Seat) -> cluster.Cluster:
+    made = cluster.Cluster(name=seat.name(name), connect_timeout=seconds(2.0))
+    if seat.netns:
+        made.upstream_bind_config.source_address.CopyFrom(socket("0.0.0.0", 0, seat.netns).socket_address)
     made.circuit_breakers.CopyFrom(
         breaker.CircuitBreakers(
             thresholds=[
@@ -96,7 +99,7 @@ def _outlier() -> outlier.OutlierDetection:
     )
 
 
-def _secure(made: cluster.Cluster, variant: str, ids: Sequence[str]) -> None:
+def _secure(made: cluster.Cluster, variant: str, ids: Sequence[str], seat: Seat) -> None:
     raw = core.TransportSocket(
         name="envoy.transport_sockets.raw_buffer", typed_config=any_of(raw_buffer_pb2.RawBuffer())
     )
@@ -105,7 +108,7 @@ def _secure(made: cluster.Cluster, variant: str, ids: Sequence[str]) -> None:
         match["tls"] = "meshlab"
         made.transport_socket_matches.append(
             cluster.Cluster.TransportSocketMatch(
-                name="mesh", match=match, transport_socket=tls.upstream(_ALPN[variant], ids)
+                name="mesh", match=match, transport_socket=tls.upstream(_ALPN[variant], ids, seat.svid)
             )
         )
     made.transport_socket_matches.append(

@@ -11,8 +11,9 @@ from meshlab.compile.xds.plan import Target, takes_mtls
 from meshlab.model.world import World, target_port
 
 
-def socket(ip: str, port: int) -> address.Address:
-    return address.Address(socket_address=address.SocketAddress(address=ip, port_value=port))
+def socket(ip: str, port: int, netns: str = "") -> address.Address:
+    found = address.SocketAddress(address=ip, port_value=port, network_namespace_filepath=netns)
+    return address.Address(socket_address=found)
 
 
 def assignment(world: World, target: Target) -> endpoint_proto.ClusterLoadAssignment:

@@ -20,6 +20,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from meshlab.compile.xds import tls
 from meshlab.compile.xds.pack import any_of, seconds, u32
+from meshlab.compile.xds.plan import OWN, Seat
 from meshlab.compile.xds.rbac import compile_rules
 from meshlab.model.policies import Action
 from meshlab.model.world import Endpoint, World
@@ -36,15 +37,17 @@ _TAGS = {
 }
 
 
-def access_log(direction: str, kind: str) -> accesslog.AccessLog:
-    """Every request (`kind` http) or connection (tcp) to the control plane, batched."""
+def access_log(direction: str, kind: str, seat: Seat = OWN) -> accesslog.AccessLog:
+    """Every request (`kind` http) or connection (tcp) to the control plane, batched. A shared Envoy says for which
+    pod it speaks."""
+    tags = {**_TAGS, "direction": direction, **({"pod": seat.pod} if seat.pod else {})}
     common = als.CommonGrpcAccessLogConfig(
         log_name=f"{direction}-{kind}",
         transport_api_version=tls.ads().resource_api_version,
         grpc_service=grpc_service.GrpcService(envoy_grpc=grpc_service.GrpcService.EnvoyGrpc(cluster_name=ADS_CLUSTER)),
         buffer_flush_interval=seconds(0.5),
         buffer_size_bytes=u32(_LOG_BUFFER_BYTES),
-        custom_tags=[tag.CustomTag(tag=name, value=value) for name, value in {**_TAGS, "direction": direction}.items()],
+        custom_tags=[tag.CustomTag(tag=name, value=value) for name, value in tags.items()],
     )
     if kind == "http":
         config = als.HttpGrpcAccessLogConfig(
@@ -57,9 +60,9 @@ def access_log(direction: str, kind: str) -> accesslog.AccessLog:
     )
 
 
-def refusals() -> accesslog.AccessLog:
+def refusals(seat: Seat = OWN) -> accesslog.AccessLog:
     """A row for each connection that no filter chain of the inbound listener took: plaintext into a STRICT port."""
-    made = access_log("inbound", "tcp")
+    made = access_log("inbound", "tcp", seat)
     made.filter.response_flag_filter.flags.append("NR")
     return made
 
@@ -71,13 +74,14 @@ def manager(
     routes: route_pb2.RouteConfiguration | None = None,
     guards: Sequence[hcm.HttpFilter] = (),
     http2: bool = False,
+    seat: Seat = OWN,
 ) -> lc.Filter:
     """The HTTP connection manager; paths are normalised once, before anything matches on them. `http2`: the client
     has said so by our own ALPN (Envoy by itself knows `h2` only, and takes any other for HTTP/1)."""
     made = hcm.HttpConnectionManager(
         stat_prefix=direction,
         codec_type=hcm.HttpConnectionManager.HTTP2 if http2 else hcm.HttpConnectionManager.AUTO,
-        access_log=[access_log(direction, "http")],
+        access_log=[access_log(direction, "http", seat)],
         http_filters=[
             *guards,
             hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router())),
@@ -94,15 +98,16 @@ def manager(
     made.generate_request_id.value = False
     made.common_http_protocol_options.idle_timeout.CopyFrom(seconds(3600))
     if rds:
-        made.rds.route_config_name = rds
+        made.rds.route_config_name = seat.name(rds)
         made.rds.config_source.CopyFrom(tls.ads())
     elif routes is not None:
         made.route_config.CopyFrom(routes)
     return lc.Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(made))
 
 
-def tcp_proxy(direction: str, cluster: str) -> lc.Filter:
-    made = tcp.TcpProxy(stat_prefix=f"{direction}_tcp", cluster=cluster, access_log=[access_log(direction, "tcp")])
+def tcp_proxy(direction: str, cluster: str, seat: Seat = OWN) -> lc.Filter:
+    log = access_log(direction, "tcp", seat)
+    made = tcp.TcpProxy(stat_prefix=f"{direction}_tcp", cluster=seat.name(cluster), access_log=[log])
     made.idle_timeout.CopyFrom(seconds(3600))
     return lc.Filter(name="envoy.filters.network.tcp_proxy", typed_config=any_of(made))
 

@@ -15,7 +15,17 @@ from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from meshlab.compile.xds import clusters, filters, routes, tls
 from meshlab.compile.xds.endpoints import socket
 from meshlab.compile.xds.pack import any_of, seconds
-from meshlab.compile.xds.plan import HTTP, Target, container_protocols, mtls_mode, takes_mtls, variants
+from meshlab.compile.xds.plan import (
+    HTTP,
+    OWN,
+    Seat,
+    Target,
+    container_protocols,
+    mtls_mode,
+    takes_mtls,
+    targets,
+    variants,
+)
 from meshlab.model.policies import MtlsMode
 from meshlab.model.services import Protocol
 from meshlab.model.wire import HEALTH_PORT, INBOUND_MARK, INBOUND_PORT, OUTBOUND_PORT, STATS_PORT
@@ -39,8 +49,10 @@ _HTTP = lc.ListenerFilter(
 )
 
 
-def _listener(name: str, ip: str, port: int, inspectors: list[lc.ListenerFilter]) -> listener.Listener:
-    made = listener.Listener(name=name, address=socket(ip, port), listener_filters=inspectors)
+def _listener(
+    name: str, ip: str, port: int, inspectors: list[lc.ListenerFilter], seat: Seat = OWN
+) -> listener.Listener:
+    made = listener.Listener(name=seat.name(name), address=socket(ip, port, seat.netns), listener_filters=inspectors)
     if inspectors:
         made.listener_filters_timeout.CopyFrom(seconds(DETECT_S))
         made.continue_on_listener_filters_timeout = True
@@ -50,17 +62,24 @@ def _listener(name: str, ip: str, port: int, inspectors: list[lc.ListenerFilter]
 # out
 
 
-def outbound(world: World) -> tuple[listener.Listener, list[cluster.Cluster]]:
+def outbound(world: World, seat: Seat = OWN) -> tuple[listener.Listener, list[cluster.Cluster]]:
     """The listener that every connection out of the pod enters: it hands over to the listener of the address, or
-    passes on as it was. Meshed pods called by their own address are told by identity."""
-    direct, found, detected = _direct(world)
+    passes on as it was. Meshed pods called by their own address are told by identity.
+
+    A shared Envoy has no listener of an address (they would be those of several pods at once, which Envoy does not
+    tell apart by namespace): there the chains of the ClusterIPs are in this listener."""
+    services = [target for target in targets(world) if _cluster_ip(world, target)] if seat.pod else []
+    direct, found, detected = _direct(world, {target.port.port for target in services}, seat)
+    detected = sorted({*detected, *(target.port.port for target in services if target.protocol is Protocol.AUTO)})
     inspectors = [_ORIGINAL, *([_detecting(detected)] if detected else [])]
-    made = _listener("outbound", "127.0.0.1", OUTBOUND_PORT, inspectors)
-    made.use_original_dst.value = True
+    made = _listener("outbound", "127.0.0.1", OUTBOUND_PORT, inspectors, seat)
+    made.use_original_dst.value = not seat.pod
     made.traffic_direction = 2
+    for target in services:
+        made.filter_chains.extend(_target_chains(world, target, seat))
     made.filter_chains.extend(direct)
     made.default_filter_chain.CopyFrom(
-        lc.FilterChain(name="passthrough", filters=[filters.tcp_proxy("outbound", clusters.PASSTHROUGH)])
+        lc.FilterChain(name="passthrough", filters=[filters.tcp_proxy("outbound", clusters.PASSTHROUGH, seat)])
     )
     return made, found
 
@@ -79,13 +98,16 @@ def _detecting(ports: list[int]) -> lc.ListenerFilter:
     return made
 
 
-def _direct(world: World) -> tuple[list[lc.FilterChain], list[cluster.Cluster], list[int]]:
-    """One chain and one cluster per (identity, port, variant) of meshed pods; the ports without a hint."""
+def _direct(
+    world: World, more_ports: set[int], seat: Seat
+) -> tuple[list[lc.FilterChain], list[cluster.Cluster], list[int]]:
+    """One chain and one cluster per (identity, port, variant) of meshed pods; the ports without a hint. `more_ports`
+    have chains of their own in the same listener."""
     groups: dict[tuple[str, str, int, str, bool], list[str]] = {}
     meshed = [(pod, container_protocols(world, pod)) for pod in world.endpoints if pod.mode is not Mode.NONE and pod.ip]
     # Envoy chooses by port first and does not come back: a port that one pod declares needs a chain for every pod,
     # or a call to another pod's same port would pass as plaintext.
-    ports = sorted({0, *(port for _, declared in meshed for port in declared)})
+    ports = sorted({0, *more_ports, *(port for _, declared in meshed for port in declared)})
     for pod, declared in meshed:
         for port in ports:
             protocol = declared.get(port, Protocol.TCP)
@@ -95,12 +117,13 @@ def _direct(world: World) -> tuple[list[lc.FilterChain], list[cluster.Cluster], 
     chains, found = [], {}
     for (namespace, account, port, variant, detect), ips in sorted(groups.items()):
         name = f"outbound|{port}|pod|{namespace}.{account}|{variant}"
-        found[name] = clusters.for_identity(name, variant, f"spiffe://{world.trust_domain}/ns/{namespace}/sa/{account}")
-        chains.append(_direct_chain(name, port, variant, detect, ips))
+        spiffe_id = f"spiffe://{world.trust_domain}/ns/{namespace}/sa/{account}"
+        found[name] = clusters.for_identity(name, variant, spiffe_id, seat)
+        chains.append(_direct_chain(name, port, variant, detect, ips, seat))
     return chains, list(found.values()), sorted({key[2] for key in groups if key[4]})
 
 
-def _direct_chain(name: str, port: int, variant: str, detect: bool, ips: list[str]) -> lc.FilterChain:
+def _direct_chain(name: str, port: int, variant: str, detect: bool, ips: list[str], seat: Seat) -> lc.FilterChain:
     http = variant in ("h1", "h2")
     match = lc.FilterChainMatch()
     for ip in sorted(ips):
@@ -109,67 +132,89 @@ def _direct_chain(name: str, port: int, variant: str, detect: bool, ips: list[st
         match.destination_port.value = port
     if detect and http:
         match.application_protocols.extend(_H1 if variant == "h1" else _H2C)
-    inner = filters.manager("outbound", routes=_to(name)) if http else filters.tcp_proxy("outbound", name)
+    inner = (
+        filters.manager("outbound", routes=_to(name, seat), seat=seat)
+        if http
+        else filters.tcp_proxy("outbound", name, seat)
+    )
     return lc.FilterChain(name=f"{name}|detected" if detect else name, filter_chain_match=match, filters=[inner])
 
 
-def _to(name: str) -> route_pb2.RouteConfiguration:
-    action = rc.RouteAction(cluster=name)
+def _to(name: str, seat: Seat) -> route_pb2.RouteConfiguration:
+    action = rc.RouteAction(cluster=seat.name(name))
     action.timeout.CopyFrom(seconds(0))
     host = rc.VirtualHost(
         name="any", domains=["*"], routes=[rc.Route(name="default", match=rc.RouteMatch(prefix="/"), route=action)]
     )
-    made = route_pb2.RouteConfiguration(name=name, virtual_hosts=[host])
+    made = route_pb2.RouteConfiguration(name=seat.name(name), virtual_hosts=[host])
     made.validate_clusters.value = False
     return made
 
 
+def _cluster_ip(world: World, target: Target) -> str | None:
+    """None for a headless Service."""
+    return world.cluster_ips.get((target.service.namespace, target.service.name))
+
+
 def for_target(world: World, target: Target) -> listener.Listener | None:
-    """The listener of one ClusterIP port; None for a headless Service."""
-    address = world.cluster_ips.get((target.service.namespace, target.service.name))
+    """A sidecar's listener of one ClusterIP port; None for a headless Service."""
+    address = _cluster_ip(world, target)
     if address is None:
         return None
-    auto = target.protocol is Protocol.AUTO
-    made = _listener(f"outbound_{address}_{target.port.port}", address, target.port.port, [_HTTP] if auto else [])
+    inspectors = [_HTTP] if target.protocol is Protocol.AUTO else []
+    made = _listener(f"outbound_{address}_{target.port.port}", address, target.port.port, inspectors)
     made.bind_to_port.value = False
     made.traffic_direction = 2
+    made.filter_chains.extend(_target_chains(world, target, OWN))
+    return made
+
+
+def _target_chains(world: World, target: Target, seat: Seat) -> list[lc.FilterChain]:
+    """A chain per variant; in a shared Envoy each matches the ClusterIP and the port."""
+    found = []
     for variant in target.variants:
         http = variant in ("h1", "h2")
         inner = (
-            filters.manager("outbound", rds=routes.name_of(target, variant))
+            filters.manager("outbound", rds=routes.name_of(target, variant), seat=seat)
             if http
-            else filters.tcp_proxy("outbound", target.cluster(variant))
+            else filters.tcp_proxy("outbound", target.cluster(variant), seat)
         )
         match = lc.FilterChainMatch()
-        if auto and http:
+        if seat.pod:
+            match.prefix_ranges.add(address_prefix=_cluster_ip(world, target) or "").prefix_len.value = 32
+            match.destination_port.value = target.port.port
+        if target.protocol is Protocol.AUTO and http:
             match.application_protocols.extend(_H1 if variant == "h1" else _H2C)
-        made.filter_chains.append(lc.FilterChain(name=variant, filter_chain_match=match, filters=[inner]))
-    return made
+        name = f"{target.cluster('')}|{variant}" if seat.pod else variant
+        found.append(lc.FilterChain(name=name, filter_chain_match=match, filters=[inner]))
+    return found
 
 
 # in
 
 
-def inbound(world: World, endpoint: Endpoint) -> listener.Listener:
+def inbound(world: World, endpoint: Endpoint, seat: Seat = OWN) -> listener.Listener:
     """What enters the pod: mesh TLS is told by its ALPN; plaintext and the application's own TLS pass only where the
     mode is not STRICT."""
-    made = _listener("inbound", "0.0.0.0", INBOUND_PORT, [_ORIGINAL, _SOURCE, _TLS, _HTTP])
+    made = _listener("inbound", "0.0.0.0", INBOUND_PORT, [_ORIGINAL, _SOURCE, _TLS, _HTTP], seat)
     made.traffic_direction = 1
-    made.access_log.append(filters.refusals())
+    made.access_log.append(filters.refusals(seat))
     declared = container_protocols(world, endpoint)
     for port, protocol in [*sorted(declared.items()), (0, Protocol.AUTO)]:
-        made.filter_chains.extend(_inbound_chains(world, endpoint, port, protocol))
+        made.filter_chains.extend(_inbound_chains(world, endpoint, port, protocol, seat))
     return made
 
 
-def _inbound_chains(world: World, endpoint: Endpoint, port: int, protocol: Protocol) -> list[lc.FilterChain]:
+def _inbound_chains(
+    world: World, endpoint: Endpoint, port: int, protocol: Protocol, seat: Seat
+) -> list[lc.FilterChain]:
     name = f"inbound|{port}||"
 
     def http(http2: bool = False) -> list[lc.Filter]:
-        return [filters.manager("inbound", rds=name, guards=filters.GUARDS, http2=http2)]
+        return [filters.manager("inbound", rds=name, guards=filters.GUARDS, http2=http2, seat=seat)]
 
     def raw() -> list[lc.Filter]:
-        return [*filters.tcp_guards(world, endpoint), filters.tcp_proxy("inbound", name)]
+        return [*filters.tcp_guards(world, endpoint), filters.tcp_proxy("inbound", name, seat)]
 
     def chain(kind: str, inner: list[lc.Filter], transport: str, protocols: list[str]) -> lc.FilterChain:
         match = lc.FilterChainMatch(transport_protocol=transport, application_protocols=protocols)
@@ -177,7 +222,7 @@ def _inbound_chains(world: World, endpoint: Endpoint, port: int, protocol: Proto
             match.destination_port.value = port
         found = lc.FilterChain(name=f"{port}-{kind}", filter_chain_match=match, filters=inner)
         if kind.startswith("mesh"):
-            found.transport_socket.CopyFrom(tls.downstream(protocols[0], world.trust_domain))
+            found.transport_socket.CopyFrom(tls.downstream(protocols[0], world.trust_domain, seat.svid))
         return found
 
     mode = mtls_mode(world, endpoint, port)
@@ -199,11 +244,11 @@ def _inbound_chains(world: World, endpoint: Endpoint, port: int, protocol: Proto
     return found
 
 
-def inbound_routes(world: World, endpoint: Endpoint) -> list[route_pb2.RouteConfiguration]:
+def inbound_routes(world: World, endpoint: Endpoint, seat: Seat = OWN) -> list[route_pb2.RouteConfiguration]:
     """The routes to the application, and with them the authorization rules."""
     found = []
     for port in (0, *container_protocols(world, endpoint)):
-        made = _to(f"inbound|{port}||")
+        made = _to(f"inbound|{port}||", seat)
         for name, config in filters.http_rules(world, endpoint).items():
             made.virtual_hosts[0].typed_per_filter_config[name].CopyFrom(config)
         found.append(made)
@@ -213,20 +258,20 @@ def inbound_routes(world: World, endpoint: Endpoint) -> list[route_pb2.RouteConf
 # the proxy's own
 
 
-def health() -> listener.Listener:
+def health(seat: Seat = OWN) -> listener.Listener:
     """15021: 200 once the proxy has its configuration (it comes with it)."""
     answer = rc.Route(name="ready", match=rc.RouteMatch(path="/healthz/ready"))
     answer.direct_response.status = 200
-    return _own("health", HEALTH_PORT, answer)
+    return _own("health", HEALTH_PORT, answer, seat)
 
 
-def stats() -> listener.Listener:
+def stats(seat: Seat = OWN) -> listener.Listener:
     """15090: Prometheus text."""
     action = rc.RouteAction(cluster="admin")
-    return _own("stats", STATS_PORT, rc.Route(match=rc.RouteMatch(path="/stats/prometheus"), route=action))
+    return _own("stats", STATS_PORT, rc.Route(match=rc.RouteMatch(path="/stats/prometheus"), route=action), seat)
 
 
-def _own(name: str, port: int, route: rc.Route) -> listener.Listener:
+def _own(name: str, port: int, route: rc.Route, seat: Seat) -> listener.Listener:
     from envoy.extensions.filters.http.router.v3 import router_pb2
     from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
 
@@ -237,6 +282,6 @@ def _own(name: str, port: int, route: rc.Route) -> listener.Listener:
         http_filters=[hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router()))],
     )
     inner = lc.Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(manager))
-    made = _listener(name, "0.0.0.0", port, [])
+    made = _listener(name, "0.0.0.0", port, [], seat)
     made.filter_chains.append(lc.FilterChain(filters=[inner]))
     return made

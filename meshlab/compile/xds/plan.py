@@ -14,6 +14,28 @@ HTTP = (Protocol.HTTP, Protocol.HTTP2, Protocol.GRPC)
 
 
 @dataclass(frozen=True)
+class Seat:
+    """From where a proxy serves a pod: from inside it (a sidecar, the default), or from the node's shared Envoy, whose
+    sockets for this pod lie in the pod's network namespace and whose resources are told apart by the pod's name."""
+
+    pod: str = ""
+    netns: str = ""
+    """Path of the pod's network namespace."""
+
+    def name(self, text: str) -> str:
+        """The name of a resource that is this pod's own."""
+        return f"{self.pod}@{text}" if self.pod else text
+
+    @property
+    def svid(self) -> str:
+        """The name of the secret with the pod's SVID."""
+        return f"svid@{self.pod}" if self.pod else "default"
+
+
+OWN = Seat()
+
+
+@dataclass(frozen=True)
 class Target:
     """One TCP port of one Service. `variants` are its clusters by what is spoken: h1, h2, tcp."""
 

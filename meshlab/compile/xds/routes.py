@@ -12,7 +12,7 @@ from envoy.type.matcher.v3 import regex_pb2 as regex
 from envoy.type.matcher.v3 import string_pb2 as string
 
 from meshlab.compile.xds.pack import seconds, u32
-from meshlab.compile.xds.plan import Target
+from meshlab.compile.xds.plan import OWN, Seat, Target
 from meshlab.model.ids import service_host
 from meshlab.model.routes import (
     Filters,
@@ -38,19 +38,19 @@ def name_of(target: Target, variant: str) -> str:
     return target.endpoints if target.protocol is not Protocol.AUTO else f"{target.endpoints}|{variant}"
 
 
-def configuration(world: World, target: Target, variant: str) -> route_pb2.RouteConfiguration:
+def configuration(world: World, target: Target, variant: str, seat: Seat = OWN) -> route_pb2.RouteConfiguration:
     """One virtual host for any name: a Service is chosen by its address, not by the Host header (GAMMA)."""
     attached = [route for route in world.mesh.all(HTTPRoute) if _attached(route, target)]
     routes = [
-        _route(world, target, variant, route, index, rule, match)
+        _route(world, target, variant, seat, route, index, rule, match)
         for _, route, index, rule, match in sorted(_keyed(attached), key=lambda item: item[0])
     ]
     if not attached:
-        action = rc.RouteAction(cluster=target.cluster(variant), retry_policy=_default_retry())
+        action = rc.RouteAction(cluster=seat.name(target.cluster(variant)), retry_policy=_default_retry())
         action.timeout.CopyFrom(seconds(0))
         routes = [rc.Route(name="default", match=rc.RouteMatch(prefix="/"), route=action)]
     host = rc.VirtualHost(name="any", domains=["*"], routes=routes)
-    made = route_pb2.RouteConfiguration(name=name_of(target, variant), virtual_hosts=[host])
+    made = route_pb2.RouteConfiguration(name=seat.name(name_of(target, variant)), virtual_hosts=[host])
     made.validate_clusters.value = False
     return made
 
@@ -80,7 +80,14 @@ def _keyed(routes: list[HTTPRoute]) -> Iterator[Keyed]:
 
 
 def _route(
-    world: World, target: Target, variant: str, route: HTTPRoute, index: int, rule: HTTPRule, match: HTTPMatch
+    world: World,
+    target: Target,
+    variant: str,
+    seat: Seat,
+    route: HTTPRoute,
+    index: int,
+    rule: HTTPRule,
+    match: HTTPMatch,
 ) -> rc.Route:
     made = rc.Route(name=f"{route.namespace}/{route.name}#{index}", match=_match(match))
     _modify(made, rule.filters)
@@ -93,7 +100,7 @@ def _route(
         return made
     action = made.route
     if not backends:
-        action.cluster = target.cluster(variant)
+        action.cluster = seat.name(target.cluster(variant))
     elif any(world.mesh.get(Service, b.namespace, b.name) is None for b in backends):
         made.ClearField("route")
         made.direct_response.status = 500
@@ -101,10 +108,10 @@ def _route(
     else:
         for backend in backends:
             weighted = action.weighted_clusters.clusters.add()
-            weighted.name = _backend_cluster(world, backend.namespace, backend.name, backend.port, variant)
+            weighted.name = seat.name(_backend_cluster(world, backend.namespace, backend.name, backend.port, variant))
             weighted.weight.value = backend.weight
             _modify(weighted, backend.filters)
-    _act(world, action, rule, match, variant)
+    _act(world, action, rule, match, variant, seat)
     return made
 
 
@@ -119,7 +126,7 @@ def _backend_cluster(world: World, namespace: str, name: str, port: int, variant
     return f"outbound|{port}|{middle}|{service_host(name, namespace)}"
 
 
-def _act(world: World, action: rc.RouteAction, rule: HTTPRule, match: HTTPMatch, variant: str) -> None:
+def _act(world: World, action: rc.RouteAction, rule: HTTPRule, match: HTTPMatch, variant: str, seat: Seat) -> None:
     """Timeouts, retries, rewrites and mirrors of a forwarding route."""
     action.timeout.CopyFrom(seconds((rule.request_timeout_ms or 0) / 1000))
     retry = _default_retry()
@@ -143,7 +150,7 @@ def _act(world: World, action: rc.RouteAction, rule: HTTPRule, match: HTTPMatch,
             action.regex_rewrite.CopyFrom(_prefix_rewrite(match.path, rewrite.path.prefix))
     for mirror in rule.filters.mirrors:
         policy = action.request_mirror_policies.add()
-        policy.cluster = _backend_cluster(world, mirror.namespace, mirror.name, mirror.port, variant)
+        policy.cluster = seat.name(_backend_cluster(world, mirror.namespace, mirror.name, mirror.port, variant))
         policy.runtime_fraction.default_value.numerator = round(mirror.percent * 10_000)
         policy.runtime_fraction.default_value.denominator = 2
 

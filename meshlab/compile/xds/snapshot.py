@@ -1,15 +1,17 @@
-"""All resources of one sidecar."""
+"""All resources of one sidecar, or of the shared Envoy of one node."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 from meshlab.compile.xds import clusters, endpoints, listeners, routes
 from meshlab.compile.xds.pack import resource
-from meshlab.compile.xds.plan import container_protocols, targets
+from meshlab.compile.xds.plan import OWN, Seat, container_protocols, targets
 from meshlab.model.snapshot import Resource, Snapshot
-from meshlab.model.world import PodId, World
+from meshlab.model.workloads import Mode
+from meshlab.model.world import Endpoint, PodId, World
 
 _PREFIX = "type.googleapis.com/envoy.config."
 CLUSTER = f"{_PREFIX}cluster.v3.Cluster"
@@ -19,29 +21,46 @@ ROUTE = f"{_PREFIX}route.v3.RouteConfiguration"
 Named = dict[str, Resource]
 
 
-def _named(pairs: list[tuple[str, Any]]) -> Named:
-    return {name: resource(name, message) for name, message in pairs}
+def _named(messages: Sequence[Any]) -> Named:
+    return {message.name: resource(message.name, message) for message in messages}
 
 
 @lru_cache(maxsize=2)
 def _shared(version: str, holder: _Held) -> dict[str, Named]:
     """What every sidecar of a world gets alike: all that leaves a pod."""
     del version
-    world, found = holder.world, targets(holder.world)
-    out, direct = listeners.outbound(world)
-    made_clusters = [(t.cluster(v), clusters.for_target(world, t, v)) for t in found for v in t.variants]
-    made_clusters += [(one.name, one) for one in direct]
-    made_clusters.append((clusters.PASSTHROUGH, clusters.original_dst(clusters.PASSTHROUGH)))
-    made_listeners = [(one.name, one) for t in found if (one := listeners.for_target(world, t)) is not None]
-    made_listeners += [(one.name, one) for one in (out, listeners.health(), listeners.stats())]
-    made_routes = [
-        (routes.name_of(t, v), routes.configuration(world, t, v)) for t in found for v in t.variants if v != "tcp"
-    ]
+    world = holder.world
+    found = _outwards(world, OWN)
+    made = [one for target in targets(world) if (one := listeners.for_target(world, target)) is not None]
+    return {**found, LISTENER: {**found[LISTENER], **_named(made)}, ENDPOINTS: _endpoints(world)}
+
+
+def _endpoints(world: World) -> Named:
+    return {t.endpoints: resource(t.endpoints, endpoints.assignment(world, t)) for t in targets(world)}
+
+
+def _outwards(world: World, seat: Seat) -> dict[str, Named]:
+    """Clusters, listeners and routes of all that leaves a pod, and the proxy's own listeners."""
+    found = targets(world)
+    out, direct = listeners.outbound(world, seat)
+    services = [clusters.for_target(world, t, v, seat) for t in found for v in t.variants]
+    beyond = clusters.original_dst(clusters.PASSTHROUGH, seat)
+    made = [routes.configuration(world, t, v, seat) for t in found for v in t.variants if v != "tcp"]
+    own = [listeners.health(seat), listeners.stats(seat)]
     return {
-        CLUSTER: _named(made_clusters),
-        ENDPOINTS: _named([(t.endpoints, endpoints.assignment(world, t)) for t in found]),
-        LISTENER: _named(made_listeners),
-        ROUTE: _named(made_routes),
+        CLUSTER: _named([*services, *direct, beyond]),
+        LISTENER: _named([out, *own]),
+        ROUTE: _named(made),
+    }
+
+
+def _inwards(world: World, endpoint: Endpoint, seat: Seat) -> dict[str, Named]:
+    """Clusters, listener and routes of all that enters a pod."""
+    ports = (0, *container_protocols(world, endpoint))
+    return {
+        CLUSTER: _named([clusters.original_dst(f"inbound|{port}||", seat) for port in ports]),
+        LISTENER: _named([listeners.inbound(world, endpoint, seat)]),
+        ROUTE: _named(listeners.inbound_routes(world, endpoint, seat)),
     }
 
 
@@ -63,15 +82,27 @@ def compile_pod(world: World, pod: PodId) -> Snapshot:
     endpoint = world.endpoint(pod)
     if endpoint is None:
         raise KeyError(f"no pod {pod}")
-    shared = _shared(world.version, _Held(world))
-    own = [f"inbound|{port}||" for port in (0, *container_protocols(world, endpoint))]
-    inbound = listeners.inbound(world, endpoint)
-    return Snapshot(
-        world.version,
-        {
-            **shared,
-            CLUSTER: {**shared[CLUSTER], **_named([(name, clusters.original_dst(name)) for name in own])},
-            ROUTE: {**shared[ROUTE], **_named([(one.name, one) for one in listeners.inbound_routes(world, endpoint)])},
-            LISTENER: {**shared[LISTENER], "inbound": resource("inbound", inbound)},
-        },
-    )
+    return Snapshot(world.version, _joined(_shared(world.version, _Held(world)), _inwards(world, endpoint, OWN)))
+
+
+def compile_node(world: World, node: str) -> Snapshot:
+    """The snapshot of one node's shared Envoy: for each of the node's sidecarless pods that has a network namespace
+    all that its sidecar would have, on sockets inside the pod, with the pod's own identity."""
+    parts: list[dict[str, Named]] = [{ENDPOINTS: _endpoints(world), CLUSTER: {}, LISTENER: {}, ROUTE: {}}]
+    for endpoint in seated(world, node):
+        seat = Seat(str(endpoint.pod), endpoint.netns)
+        parts += [_outwards(world, seat), _inwards(world, endpoint, seat)]
+    return Snapshot(world.version, _joined(*parts))
+
+
+def seated(world: World, node: str) -> list[Endpoint]:
+    """The pods that a node's shared Envoy serves."""
+    return [pod for pod in world.endpoints if pod.node == node and pod.mode is Mode.SIDECARLESS and pod.netns]
+
+
+def _joined(*parts: dict[str, Named]) -> dict[str, Named]:
+    found: dict[str, Named] = {}
+    for part in parts:
+        for type_url, named in part.items():
+            found[type_url] = {**found.get(type_url, {}), **named}
+    return found

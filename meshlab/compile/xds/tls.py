@@ -14,7 +14,7 @@ from envoy.type.matcher.v3 import string_pb2 as string
 from meshlab.compile.xds.pack import any_of, resource, u32
 from meshlab.model.snapshot import Resource
 
-SVID, BUNDLE = "default", "ROOTCA"
+BUNDLE = "ROOTCA"
 ALPN_TCP, ALPN_H1, ALPN_H2 = "meshlab", "meshlab-h1", "meshlab-h2"
 _PARAMS = common.TlsParameters(
     tls_minimum_protocol_version=common.TlsParameters.TLSv1_3,
@@ -31,7 +31,7 @@ def _sds(name: str) -> secret.SdsSecretConfig:
     return secret.SdsSecretConfig(name=name, sds_config=ads())
 
 
-def _common(alpn: str, identities: Sequence[string.StringMatcher]) -> tls.CommonTlsContext:
+def _common(alpn: str, svid: str, identities: Sequence[string.StringMatcher]) -> tls.CommonTlsContext:
     matchers = [
         common.SubjectAltNameMatcher(san_type=common.SubjectAltNameMatcher.URI, matcher=matcher)
         for matcher in identities
@@ -39,7 +39,7 @@ def _common(alpn: str, identities: Sequence[string.StringMatcher]) -> tls.Common
     return tls.CommonTlsContext(
         tls_params=_PARAMS,
         alpn_protocols=[alpn],
-        tls_certificate_sds_secret_configs=[_sds(SVID)],
+        tls_certificate_sds_secret_configs=[_sds(svid)],
         combined_validation_context=tls.CommonTlsContext.CombinedCertificateValidationContext(
             default_validation_context=common.CertificateValidationContext(match_typed_subject_alt_names=matchers),
             validation_context_sds_secret_config=_sds(BUNDLE),
@@ -47,19 +47,19 @@ def _common(alpn: str, identities: Sequence[string.StringMatcher]) -> tls.Common
     )
 
 
-def upstream(alpn: str, spiffe_ids: Sequence[str]) -> core.TransportSocket:
-    """The client's side: the server must be one of `spiffe_ids`."""
+def upstream(alpn: str, spiffe_ids: Sequence[str], svid: str) -> core.TransportSocket:
+    """The client's side: the server must be one of `spiffe_ids`. `svid`: the secret with our own."""
     context = tls.UpstreamTlsContext(
-        common_tls_context=_common(alpn, [string.StringMatcher(exact=one) for one in spiffe_ids]),
+        common_tls_context=_common(alpn, svid, [string.StringMatcher(exact=one) for one in spiffe_ids]),
         max_session_keys=u32(8),
     )
     return core.TransportSocket(name="envoy.transport_sockets.tls", typed_config=any_of(context))
 
 
-def downstream(alpn: str, trust_domain: str) -> core.TransportSocket:
+def downstream(alpn: str, trust_domain: str, svid: str) -> core.TransportSocket:
     """The server's side: a client of the trust domain must show its certificate."""
     context = tls.DownstreamTlsContext(
-        common_tls_context=_common(alpn, [string.StringMatcher(prefix=f"spiffe://{trust_domain}/")])
+        common_tls_context=_common(alpn, svid, [string.StringMatcher(prefix=f"spiffe://{trust_domain}/")])
     )
     context.require_client_certificate.value = True
     return core.TransportSocket(name="envoy.transport_sockets.tls", typed_config=any_of(context))
