@@ -16,9 +16,15 @@ from meshlab.xds.conversation import Answer, Response
 _EVENTS_KEPT = 200_000
 
 
+def node_client(node: str) -> str:
+    """The name of a node's shared proxy among the clients (`namespace/pod`, without a namespace)."""
+    return f"/{node}"
+
+
 @dataclass
 class ProxyRow:
-    """One proxy. Times are Unix nanoseconds; versions are World versions."""
+    """One proxy; a node's shared one has no namespace and its node's name. Times are Unix nanoseconds; versions are
+    World versions."""
 
     namespace: str
     pod: str
@@ -52,13 +58,14 @@ class Desk:
             if endpoint.ip:
                 self.peers[endpoint.ip] = _peer(world, endpoint)
             self.row(str(endpoint.pod)).node = endpoint.node
-        gone = {name for name, row in self.proxies.items() if not row.connected} - {str(e.pod) for e in world.endpoints}
+        there = {str(e.pod) for e in world.endpoints} | {node_client(e.node) for e in world.endpoints}
+        gone = {name for name, row in self.proxies.items() if not row.connected} - there
         for name in gone:
             del self.proxies[name]
 
     def row(self, client: str) -> ProxyRow:
         namespace, _, pod = client.partition("/")
-        return self.proxies.setdefault(client, ProxyRow(namespace, pod, ""))
+        return self.proxies.setdefault(client, ProxyRow(namespace, pod, "" if namespace else pod))
 
     def want(self, client: str, version: str) -> None:
         row = self.row(client)
@@ -73,6 +80,10 @@ class Desk:
 
     def admit(self, token: str, node_id: str) -> str:
         claims = self._tokens.verify(token)
+        if not claims.namespace:
+            if node_id and node_id != f"node~{claims.node}":
+                raise MeshlabError(f"node id {node_id!r} is not that of the shared proxy of {claims.node}")
+            return node_client(claims.node)
         endpoint = self._world.endpoint(PodId(claims.namespace, claims.pod)) if self._world else None
         if endpoint is None or endpoint.uid != claims.uid:
             raise MeshlabError(f"no pod {claims.namespace}/{claims.pod} with the uid of this token")

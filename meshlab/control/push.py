@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from meshlab.compile import xds as compiler
 from meshlab.control import world as worlds
-from meshlab.control.desk import Desk
+from meshlab.control.desk import Desk, node_client
 from meshlab.identity.authority import Authority, Svid
 from meshlab.model.settings import Settings
 from meshlab.model.snapshot import Snapshot
@@ -40,6 +41,8 @@ class Push:
         self._clock = clock
         self._good: dict[str, tuple[str, Snapshot]] = {}
         self._svids: dict[str, tuple[str, Svid, float, int]] = {}
+        self._holders: dict[str, str] = {}
+        """Pod -> the client that holds its SVID."""
         self._latest: Observed | None = None
         self._news = asyncio.Event()
         self.version = ""
@@ -72,37 +75,52 @@ class Push:
         for endpoint in world.endpoints:
             if endpoint.mode is not Mode.SIDECAR or not endpoint.ip:
                 continue
-            found += self._offer(world, endpoint)
+            found += self._offer_pod(world, endpoint)
             await asyncio.sleep(0)  # streams go on between two proxies
+        for node in sorted({endpoint.node for endpoint in world.endpoints}):
+            found += self._offer_node(world, node)
+            await asyncio.sleep(0)
         for gone in self._svids.keys() - {str(endpoint.pod) for endpoint in world.endpoints}:
             del self._svids[gone]
+            self._holders.pop(gone, None)
             self._good.pop(gone, None)
             self._server.forget(gone)
         self.version, self.problems, self.revision = world.version, tuple(dict.fromkeys(found)), observed.revision
 
-    def _offer(self, world: World, endpoint: Endpoint) -> list[str]:
-        """Compile for one proxy; a snapshot with problems is not served: the last good one stays, with an SVID that
-        is still renewed."""
-        client = str(endpoint.pod)
+    def _offer_pod(self, world: World, endpoint: Endpoint) -> list[str]:
+        """To a pod's own proxy."""
+        compile_it = functools.partial(compiler.compile_pod, world, endpoint.pod)
+        return self._offer(world, str(endpoint.pod), endpoint.uid, compile_it, {"default": endpoint})
+
+    def _offer_node(self, world: World, node: str) -> list[str]:
+        """To a node's shared proxy, once it has had a pod: with the SVIDs of that node's pods, and no others."""
+        seats, client = compiler.seated(world, node), node_client(node)
+        if not seats and client not in self._good:
+            return []
+        compile_it = functools.partial(compiler.compile_node, world, node)
+        return self._offer(world, client, node, compile_it, {f"svid@{pod.pod}": pod for pod in seats})
+
+    def _offer(
+        self, world: World, client: str, uid: str, compile_it: Callable[[], Snapshot], svids: Mapping[str, Endpoint]
+    ) -> list[str]:
+        """Compile for one proxy; a snapshot with problems is not served: the last good one stays, with SVIDs (by
+        secret name) that are still renewed."""
         try:
-            compiled = compiler.compile_pod(world, endpoint.pod)
+            compiled = compile_it()
             problems = compiler.check(compiled)
         except Exception as error:
             problems = (f"{client}: {type(error).__name__}: {error}",)
         if problems:
-            uid, good = self._good.get(client, ("", None))
-            if good is None or uid != endpoint.uid:
+            of, good = self._good.get(client, ("", None))
+            if good is None or of != uid:
                 return list(problems)
             compiled = good
-        self._good[client] = (endpoint.uid, compiled)
-        svid = self._svid(world, endpoint)
-        secrets = {
-            resource.name: resource
-            for resource in (
-                compiler.svid_resource("default", svid.chain_pem, svid.key_pem),
-                compiler.bundle_resource("ROOTCA", self._authority.bundle_pem),
-            )
-        }
+        self._good[client] = (uid, compiled)
+        secrets = {"ROOTCA": compiler.bundle_resource("ROOTCA", self._authority.bundle_pem)}
+        for name, endpoint in svids.items():
+            svid = self._svid(world, endpoint)
+            self._holders[str(endpoint.pod)] = client
+            secrets[name] = compiler.svid_resource(name, svid.chain_pem, svid.key_pem)
         snapshot = replace(compiled, resources={**compiled.resources, SECRET: secrets})
         self._hand_over(client, snapshot)
         return list(problems)
@@ -139,7 +157,7 @@ class Push:
                     "not_before": svid.not_before.isoformat(),
                     "not_after": svid.not_after.isoformat(),
                     "issued_at_ns": delivered,
-                    "acked": self._desk.row(client).acked_at_ns >= delivered,
+                    "acked": self._desk.row(self._holders.get(client, client)).acked_at_ns >= delivered,
                 }
             )
         return rows

@@ -6,18 +6,18 @@ import asyncio
 import json
 import signal
 import sys
-import time
 
 from meshlab.dataplanes.sidecar import SidecarPlane
-from meshlab.errors import CannotRun
+from meshlab.dataplanes.sidecarless import SidecarlessPlane
 from meshlab.identity.tokens import TokenKey
+from meshlab.kit import processes
 from meshlab.kit.layout import Layout
 from meshlab.kit.ledger import Ledger
 from meshlab.kit.processes import Proc
 from meshlab.model.settings import Settings
 from meshlab.model.workloads import Mode
 from meshlab.model.world import Endpoint
-from meshlab.runtimes.base import PodPlan
+from meshlab.runtimes.base import Companion, PodPlan
 from meshlab.runtimes.local import lifecycle, server
 from meshlab.runtimes.local.cluster import Cluster
 from meshlab.runtimes.local.kubelet import Kubelet
@@ -28,32 +28,26 @@ from meshlab.runtimes.local.store import Store
 class Hooks:
     """Which plane a pod gets, by its mode."""
 
-    def __init__(self, sidecar: SidecarPlane) -> None:
-        self._sidecar = sidecar
+    def __init__(self, sidecar: SidecarPlane, sidecarless: SidecarlessPlane) -> None:
+        self._sidecar, self._sidecarless = sidecar, sidecarless
 
     def plan(self, endpoint: Endpoint) -> PodPlan:
         if endpoint.mode is Mode.SIDECAR:
             return self._sidecar.plan(endpoint)
-        if endpoint.mode is Mode.NONE:
-            return PodPlan()
-        raise CannotRun("the sidecarless plane is not built yet", hint="use meshlab.io/mode: sidecar or none")
+        return self._sidecarless.plan(endpoint) if endpoint.mode is Mode.SIDECARLESS else PodPlan()
+
+    def node(self, name: str, mode: Mode) -> tuple[Companion, ...]:
+        return self._sidecarless.node(name) if mode is Mode.SIDECARLESS else ()
 
 
 async def keep_control_plane(layout: Layout) -> None:
     """Start the control plane, or find it running, and start it again when it ends."""
-    memory = layout.root / "control-plane.pid"
-    while True:
-        began = time.monotonic()
-        known = None
-        if memory.exists():
-            pid, started = memory.read_text().split()
-            known = Proc(int(pid), float(started))
-        if known is None or not known.alive():
-            known = lifecycle.start_daemon(layout, "meshlab.daemons.controlplane", "control-plane")
-            memory.write_text(f"{known.pid} {known.started!r}")
-        await known.exited()
-        print(f"control plane (pid {known.pid}) ended; starting it again", flush=True)
-        await asyncio.sleep(0.0 if time.monotonic() - began > 5 else 0.5)
+
+    def start() -> Proc:
+        print("starting the control plane", flush=True)
+        return lifecycle.start_daemon(layout, "meshlab.daemons.controlplane", "control-plane")
+
+    await processes.keep(layout.root / "control-plane.pid", start)
 
 
 def load_settings(layout: Layout) -> Settings:
@@ -67,7 +61,9 @@ async def main(name: str) -> None:
     layout.identity.mkdir(exist_ok=True, mode=0o700)
     keeper = asyncio.create_task(keep_control_plane(layout))
     tokens = TokenKey.load_or_create(layout.identity / "token.key")
-    hooks = Hooks(SidecarPlane(layout.ads_socket, tokens.mint_for))
+    hooks = Hooks(
+        SidecarPlane(layout.ads_socket, tokens.mint_for), SidecarlessPlane(layout.ads_socket, tokens.mint_for_node)
+    )
     ledger = Ledger(layout.ledger)
     network = Network(name, ledger, settings.nodes)
     cluster = Cluster(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import jwt
@@ -19,6 +19,8 @@ _LIFE_S = 365 * 86_400.0
 
 @dataclass(frozen=True)
 class Claims:
+    """Of a pod's proxy; of a node's, `namespace`, `uid` and `service_account` are "" and `pod` is the node."""
+
     namespace: str
     pod: str
     uid: str
@@ -49,19 +51,17 @@ class TokenKey:
 
     def mint_for(self, endpoint: Endpoint) -> str:
         """A token for the proxy of one pod, bound to the pod's uid."""
+        pod, account = endpoint.pod, endpoint.service_account
+        return self._mint(Claims(pod.namespace, pod.name, endpoint.uid, account, endpoint.node))
+
+    def mint_for_node(self, node: str) -> str:
+        """A token for the shared proxy of one node: no namespace, no uid."""
+        return self._mint(Claims("", node, "", "", node))
+
+    def _mint(self, claims: Claims) -> str:
         now = time.time()
-        claims = {
-            "aud": _AUDIENCE,
-            "iat": int(now),
-            "exp": int(now + _LIFE_S),
-            "sub": f"system:serviceaccount:{endpoint.pod.namespace}:{endpoint.service_account}",
-            "namespace": endpoint.pod.namespace,
-            "pod": endpoint.pod.name,
-            "uid": endpoint.uid,
-            "service_account": endpoint.service_account,
-            "node": endpoint.node,
-        }
-        return jwt.encode(claims, self._secret, algorithm="HS256")
+        times = {"aud": _AUDIENCE, "iat": int(now), "exp": int(now + _LIFE_S)}
+        return jwt.encode({**times, **asdict(claims)}, self._secret, algorithm="HS256")
 
     def verify(self, token: str) -> Claims:
         """The claims of a token. MeshlabError if it is not ours, too old or not whole."""

@@ -91,6 +91,11 @@ class Layout:
         return self.root / "logs"
 
     @property
+    def nodes(self) -> Path:
+        """One folder a node."""
+        return self.root / "nodes"
+
+    @property
     def pods(self) -> Path:
         """One folder a pod, `<namespace>_<name>`."""
         return self.root / "pods"

@@ -7,7 +7,8 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,3 +135,18 @@ async def communicate(
         await child.wait()
         raise
     return child.returncode or 0, out, err
+
+
+async def keep(memory: Path, start: Callable[[], Proc]) -> None:
+    """Start a process, or find the one that `memory` (pid and start time) tells of, and start it again when it ends:
+    at once, but not more than twice a second."""
+    while True:
+        began, known = time.monotonic(), None
+        if memory.exists():
+            pid, started = memory.read_text().split()
+            known = Proc(int(pid), float(started))
+        if known is None or not known.alive():
+            known = start()
+            memory.write_text(f"{known.pid} {known.started!r}")
+        await known.exited()
+        await asyncio.sleep(max(0.0, began + 0.5 - time.monotonic()))

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from meshlab.dataplanes.sidecar.counters import LogCounters, log_counters, stats_command
+from meshlab.dataplanes.envoy.counters import LogCounters, log_counters, stats_command
 from meshlab.errors import MeshlabError, NotFound
 from meshlab.model.workloads import Mode
+from meshlab.model.world import PodId
 from meshlab.telemetry import frames
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from meshlab.lab.control_client import ControlClient
-    from meshlab.model.world import PodId
     from meshlab.runtimes.base import Observed, PodStatus, Runtime
 
 _QUIET_S = 1.5
@@ -138,8 +138,10 @@ async def _written(runtime: Runtime) -> dict[str, LogCounters]:
             return None
         return (str(pod), log_counters(done.stdout)) if done.exit_code == 0 else None
 
-    pods = [status.pod for status in await runtime.pods() if status.mode is Mode.SIDECAR and status.phase == "Running"]
-    return dict(filter(None, await asyncio.gather(*map(ask, pods))))
+    running = [status for status in await runtime.pods() if status.phase == "Running"]
+    pods = {status.pod for status in running if status.mode is Mode.SIDECAR}
+    nodes = {PodId("", status.node) for status in running if status.mode is Mode.SIDECARLESS}
+    return dict(filter(None, await asyncio.gather(*map(ask, pods | nodes))))
 
 
 async def _received(control: ControlClient) -> dict[str, int]:
@@ -185,7 +187,7 @@ async def resources(runtime: Runtime) -> pd.DataFrame:
 
 async def flows(control: ControlClient) -> pd.DataFrame:
     """Every flow that the control plane still holds, decoded here and not there."""
-    from meshlab.dataplanes.sidecar.flows import decode
+    from meshlab.dataplanes.envoy.flows import decode
     from meshlab.telemetry import store
 
     peers = {row["ip"]: row for row in await control.json("/peers")}

@@ -64,8 +64,6 @@ class Lab:
         """Choose what the lab is; nothing is started yet. CannotRun for a runtime that this version does not have."""
         if runtime != "local":
             raise CannotRun(f"runtime {runtime!r} is not built yet", hint="use runtime='local', the embedded default")
-        if mode == Mode.SIDECARLESS:
-            raise CannotRun("the sidecarless plane is not built yet", hint="use mode='sidecar' or mode='none'")
         if mode not in set(Mode):
             raise MeshlabError(f"mode={mode!r}: expected one of {', '.join(Mode)}")
         if isinstance(nodes, bool) or not isinstance(nodes, int) or not 1 <= nodes <= 9:

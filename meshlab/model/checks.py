@@ -83,9 +83,7 @@ def _mode(ref: Ref, labels: Labels, path: str) -> Iterator[Found]:
         return
     where = f"{path}[{MODE_LABEL}]"
     if mode not in {m.value for m in Mode}:
-        yield ref, f"unknown plane {mode!r}", "error", where, "expected sidecar or none"
-    elif mode == Mode.SIDECARLESS:
-        yield ref, "the sidecarless plane is not built yet", "error", where, "use sidecar or none"
+        yield ref, f"unknown plane {mode!r}", "error", where, "expected sidecar, sidecarless or none"
 
 
 def _template(mesh: Mesh, ref: Ref, namespace: str, template: PodTemplate, prefix: str) -> Iterator[Found]:

@@ -57,7 +57,7 @@ class PodStatus:
 
 @dataclass(frozen=True)
 class ResourceSample:
-    """CPU and memory of one part. `part`: application, proxy, control-plane, cluster."""
+    """CPU and memory of one part. `part`: application, proxy, node-proxy, control-plane, cluster."""
 
     part: str
     namespace: str
@@ -98,7 +98,8 @@ class Runtime(Protocol):
     async def exec(
         self, pod: PodId, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
     ) -> ExecResult:
-        """Run a command inside a running pod: its network, mounts, hostname and cgroup. TimedOut ends the command."""
+        """Run a command inside a running pod: its network, mounts, hostname and cgroup; or, where `pod` has no
+        namespace, in the network of the node of that name. TimedOut ends the command."""
         ...
 
     def logs(self, pod: PodId, *, container: str = "", follow: bool = False) -> AsyncIterator[bytes]:
@@ -144,6 +145,9 @@ class PodPlan:
     rules: str = ""
     local_mark: int = 0
     companions: tuple[Companion, ...] = ()
+    gate_port: int = 0
+    """The application starts when an HTTP GET of `gate_path` on 127.0.0.1 in the pod answers 200 (0: no gate)."""
+    gate_path: str = "/"
 
 
 class PodHooks(Protocol):
@@ -152,4 +156,8 @@ class PodHooks(Protocol):
     def plan(self, endpoint: Endpoint) -> PodPlan:
         """The plan for one pod, asked for before it starts and after the runtime restarts. CannotRun where the plane
         cannot serve it."""
+        ...
+
+    def node(self, name: str, mode: Mode) -> tuple[Companion, ...]:
+        """What must run on a node for its pods of a mode; asked for with each such pod."""
         ...

@@ -13,7 +13,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 
 from meshlab.compile.xds import bundle_resource, compile_pod, svid_resource
 from meshlab.compile.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTE
-from meshlab.dataplanes.sidecar.bootstrap import bootstrap
+from meshlab.dataplanes.envoy.bootstrap import bootstrap
 from meshlab.dataplanes.sidecar.plane import envoy_binary
 from meshlab.identity.authority import Authority
 from meshlab.model.snapshot import Resource

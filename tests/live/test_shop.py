@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from meshlab import Lab
-from meshlab.dataplanes.sidecar.counters import parse_stats, stats_command
+from meshlab.dataplanes.envoy.counters import parse_stats, stats_command
 from meshlab.errors import InvalidDocuments, NotFound
 from tests.live.tools import Load, call, daemon_pid, kill, proxy_pids
 

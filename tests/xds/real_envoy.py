@@ -23,7 +23,7 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from google.protobuf import json_format
 
 from meshlab.compile.xds.pack import resource
-from meshlab.dataplanes.sidecar.bootstrap import bootstrap
+from meshlab.dataplanes.envoy.bootstrap import bootstrap
 from meshlab.dataplanes.sidecar.plane import envoy_binary
 from meshlab.errors import MeshlabError
 from meshlab.model.snapshot import Resource, Snapshot

@@ -1,7 +1,7 @@
 """One Envoy per pod.
 
-In: an `Endpoint`. Out: interception rules and the Envoy companion (`plane.py`, `interception.py`, `bootstrap.py`);
-and from Envoy's access logs, `FlowEvent`s (`flows.py`, imported on its own by who reads flows).
+In: an `Endpoint`. Out: interception rules and the Envoy companion (`plane.py`). What any Envoy of ours is given and
+says is in `dataplanes/envoy`.
 """
 
 from meshlab.dataplanes.sidecar.plane import SidecarPlane

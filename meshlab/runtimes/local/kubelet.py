@@ -16,7 +16,9 @@ from meshlab.kit.ledger import Ledger
 from meshlab.model.workloads import Mode
 from meshlab.model.world import Endpoint, PodId
 from meshlab.runtimes.base import ExecResult, PodHooks, PodStatus, ResourceSample
+from meshlab.runtimes.local import companions
 from meshlab.runtimes.local.network import Network
+from meshlab.runtimes.local.nodes import Node
 from meshlab.runtimes.local.pod import LivePod, PodSpec, State
 
 
@@ -29,6 +31,7 @@ class Kubelet:
         self._layout, self._network, self._ledger, self._hooks = layout, network, ledger, hooks
         self._on_change = on_change
         self._pods: dict[PodId, LivePod] = {}
+        self._nodes = {name: Node(name, layout, network) for name in network.nodes}
         self._stops: dict[PodId, asyncio.Task[None]] = {}
         self._group = cgroups.lab_group(layout.name) / "pods"
         self._number = 0
@@ -46,6 +49,8 @@ class Kubelet:
             state, self._layout.pods, self._layout.logs, self._group, self._network, self._hooks, self._on_change
         )
         self._pods[state.spec.pod] = pod
+        spec = state.spec
+        self._nodes[spec.node].want(self._hooks.node(spec.node, spec.mode))
         pod.begin()
 
     def run(self, spec: PodSpec) -> None:
@@ -89,20 +94,25 @@ class Kubelet:
     async def exec(
         self, pod: PodId, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
     ) -> ExecResult:
-        live = self._live(pod)
-        if live.state.walls is None:
-            raise NotFound(f"pod {pod} is not running yet", hint="meshlab get pods")
+        enter = self._enter(pod)
         if not command or any("\0" in word for word in command):
             raise MeshlabError(
                 "a command is at least one word, none of them with a NUL byte", hint="use stdin for bytes"
             )
         try:
-            code, out, err = await processes.communicate(
-                live.state.walls.enter("exec", command), stdin=stdin, timeout_s=timeout_s
-            )
+            code, out, err = await processes.communicate(enter("exec", command), stdin=stdin, timeout_s=timeout_s)
         except TimeoutError:
             raise TimedOut(f"{command[0]} in {pod} did not end in {timeout_s:g} s; it was ended") from None
         return ExecResult(code, out, err)
+
+    def _enter(self, pod: PodId) -> companions.Enter:
+        """Into a pod; without a namespace: into the node of that name."""
+        if not pod.namespace and pod.name in self._nodes:
+            return self._nodes[pod.name].enter
+        live = self._live(pod)
+        if live.state.walls is None:
+            raise NotFound(f"pod {pod} is not running yet", hint="meshlab get pods")
+        return live.state.walls.enter
 
     def log_path(self, pod: PodId, container: str) -> Path:
         live = self._live(pod)
@@ -126,6 +136,8 @@ class Kubelet:
             for part, name in (("app", "application"), ("envoy", "proxy")):
                 if (group / part).is_dir():
                     found.append(_sample(name, group / part, spec.pod.namespace, spec.pod.name, spec.node))
+        for node in self._nodes.values():
+            found += [_sample("node-proxy", group, "", "", node.name) for group in node.parts().values()]
         for part in ("cluster", "control-plane"):
             found.append(_sample(part, lab / "system" / part, "", "", ""))
         return found
@@ -134,6 +146,8 @@ class Kubelet:
         """Stop watching; pods run on."""
         for pod in self._pods.values():
             pod.detach()
+        for node in self._nodes.values():
+            node.close()
 
 
 def _sample(part: str, group: Path, namespace: str, pod: str, node: str) -> ResourceSample:

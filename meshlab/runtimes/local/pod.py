@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import pickle
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -18,7 +17,7 @@ from meshlab.kit.processes import Proc
 from meshlab.model.workloads import Container, EnvVar, Mode, PodTemplate, Probe
 from meshlab.model.world import Endpoint, PodId
 from meshlab.runtimes.base import Companion, PodHooks, PodPlan, PodStatus
-from meshlab.runtimes.local import images, probes, sandbox
+from meshlab.runtimes.local import companions, images, probes, sandbox
 from meshlab.runtimes.local.network import Network
 from meshlab.runtimes.local.sandbox import Sandbox
 
@@ -86,6 +85,7 @@ class LivePod:
         return Endpoint(
             spec.pod, spec.uid, self.state.ip, spec.node, spec.workload, spec.template.service_account,
             dict(spec.template.labels), spec.mode, self.ports, self.ready, self.terminating,
+            self.state.walls.netns if self.state.walls is not None else "",
         )  # fmt: skip
 
     def status(self) -> PodStatus:
@@ -113,6 +113,7 @@ class LivePod:
                 await self._build()
             for companion in self._plan.companions:
                 await self._companion(companion)
+            await self._gate()
             self._companions_ready = True
             containers = self.state.spec.template.containers
             for container in containers:
@@ -138,6 +139,7 @@ class LivePod:
         state.procs.clear()
         state.started = time.time()
         self._save()
+        self._on_change()
 
     async def _companion(self, companion: Companion) -> None:
         """Start it and wait until it answers, then watch over it."""
@@ -145,22 +147,25 @@ class LivePod:
         await self._wait_ready(companion)
 
     async def _wait_ready(self, companion: Companion) -> None:
-        deadline = time.monotonic() + _COMPANION_READY_S
-        while not await self._companion_answers(companion):
-            if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"{companion.name} was not ready after {_COMPANION_READY_S:g} s: {self._tail(companion.name)}"
-                )
-            await asyncio.sleep(0.03)
+        if companion.ready_port:
+            await self._answers(companion.name, companion.ready_port, companion.ready_path)
 
-    async def _companion_answers(self, companion: Companion) -> bool:
-        if not companion.ready_port:
-            return True
-        try:
-            status = await netns.http_status(self._walls.netns, "127.0.0.1", companion.ready_port, companion.ready_path)
-        except (OSError, TimeoutError):
-            return False
-        return status == 200
+    async def _gate(self) -> None:
+        """Wait for what serves this pod from outside."""
+        if self._plan.gate_port:
+            self._set("Starting", "waiting for the node's proxy")
+            await self._answers("the node's proxy", self._plan.gate_port, self._plan.gate_path)
+
+    async def _answers(self, name: str, port: int, path: str) -> None:
+        """Wait for a 200 from inside the pod. TimeoutError with the last words of the companion `name`."""
+        deadline = time.monotonic() + _COMPANION_READY_S
+        while True:
+            with contextlib.suppress(OSError, TimeoutError):
+                if await netns.http_status(self._walls.netns, "127.0.0.1", port, path) == 200:
+                    return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} was not ready after {_COMPANION_READY_S:g} s: {self._tail(name)}")
+            await asyncio.sleep(0.03)
 
     def _tail(self, name: str) -> str:
         path = self.logs / f"{name}.log"
@@ -173,21 +178,8 @@ class LivePod:
         return self.state.walls
 
     def _start_companion(self, companion: Companion) -> Proc:
-        folder = self.folder / companion.name
-        folder.mkdir(exist_ok=True, mode=0o700)
-        os.chown(folder, companion.uid, companion.uid)
-        for name, text in companion.files.items():
-            path = folder / name
-            path.touch(mode=0o600)
-            path.write_text(text)
-            os.chown(path, companion.uid, companion.uid)
-        argv = [word.replace("{dir}", str(folder)) for word in companion.argv]
-        user = ["setpriv", f"--reuid={companion.uid}", f"--regid={companion.uid}", "--clear-groups"]
-        if companion.capabilities:
-            kept = ",".join(f"+{name}" for name in companion.capabilities)
-            user += [f"--inh-caps={kept}", f"--ambient-caps={kept}"]
-        command = self._walls.enter(companion.name, [*user, "--", *argv])
-        return processes.spawn(command, log=self.logs / f"{companion.name}.log", env=sandbox.environment({}))
+        log = self.logs / f"{companion.name}.log"
+        return companions.start(companion, self.folder / companion.name, log, self._walls.enter)
 
     def _start_container(self, container: Container) -> Proc:
         env = {variable.name: self._value(variable) for variable in container.env}

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from meshlab.dataplanes.envoy.flows import decode
 from meshlab.dataplanes.sidecar import SidecarPlane
-from meshlab.dataplanes.sidecar.flows import decode
 from meshlab.kit.loop import run
 from meshlab.model.wire import PROXY_UID
 from meshlab.model.world import Endpoint

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from meshlab.dataplanes.envoy.bootstrap import bootstrap
 from meshlab.dataplanes.sidecar import SidecarPlane, interception
-from meshlab.dataplanes.sidecar.bootstrap import bootstrap
 from meshlab.dataplanes.sidecar.plane import envoy_binary
 from meshlab.model import wire
 from meshlab.model.world import Endpoint, PodId

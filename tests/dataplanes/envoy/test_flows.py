@@ -9,7 +9,7 @@ from envoy.data.accesslog.v3 import accesslog_pb2 as log
 from envoy.service.accesslog.v3 import als_pb2
 from google.protobuf import json_format
 
-from meshlab.dataplanes.sidecar.flows import decode
+from meshlab.dataplanes.envoy.flows import decode
 from meshlab.model.outcomes import Reason
 from meshlab.telemetry.events import FlowEvent
 

@@ -6,20 +6,15 @@ import json
 from typing import Any
 
 from meshlab.model.wire import ADMIN_PORT
-from meshlab.model.world import Endpoint
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
-def bootstrap(endpoint: Endpoint, ads_socket: str, token: str) -> str:
+def bootstrap(node_id: str, cluster: str, ads_socket: str, token: str) -> str:
     """JSON for `envoy -c`: delta ADS over a Unix socket, proven by a bound token; admin on loopback only."""
-    pod = endpoint.pod
     grpc = {"envoy_grpc": {"cluster_name": "ads"}}
     config: dict[str, Any] = {
-        "node": {
-            "id": f"sidecar~{endpoint.ip}~{pod.name}.{pod.namespace}~{pod.namespace}",
-            "cluster": f"{endpoint.workload}.{pod.namespace}",
-        },
+        "node": {"id": node_id, "cluster": cluster},
         "admin": {"address": _address("127.0.0.1", ADMIN_PORT)},
         "dynamic_resources": {
             "ads_config": {"api_type": "DELTA_GRPC", "transport_api_version": "V3", "grpc_services": [grpc]},

@@ -52,14 +52,19 @@ Peers = Mapping[str, Mapping[str, Any]]
 
 
 def decode(payload: bytes, reporter: str, peers: Peers) -> Iterator[FlowEvent]:
-    """The events of one batch. `reporter` is the proxy's pod; `peers` tells addresses apart (names only: who a peer
+    """The events of one batch. `reporter` is the proxy's pod, unless a row says for which pod it was (a node's shared
+    proxy speaks for many); `peers` tells addresses apart (names only: who a peer
     *is*, its certificate says)."""
     message = als_pb2.StreamAccessLogsMessage.FromString(payload)
-    own = next((peer for peer in peers.values() if f"{peer['namespace']}/{peer['pod']}" == reporter), {})
+    pods = {f"{peer['namespace']}/{peer['pod']}": peer for peer in peers.values()}
+
+    def own(common: log.AccessLogCommon) -> Mapping[str, Any]:
+        return pods.get(common.custom_tags.get("pod") or reporter, {})
+
     for http in message.http_logs.log_entry:
-        yield _http(http, own, peers)
+        yield _http(http, own(http.common_properties), peers)
     for tcp in message.tcp_logs.log_entry:
-        yield _tcp(tcp, own, peers)
+        yield _tcp(tcp, own(tcp.common_properties), peers)
 
 
 def _ms(duration: Any) -> float | None:
@@ -82,6 +87,7 @@ def _ends(common: log.AccessLogCommon, own: Mapping[str, Any], peers: Peers) -> 
     return {
         "time": common.start_time.seconds * 1_000_000_000 + common.start_time.nanos,
         "reporter": "destination" if inbound else "source",
+        "plane": own.get("mode", "sidecar"),
         "node": own.get("node"),
         "source_namespace": source.get("namespace"),
         "source_workload": source.get("workload"),
@@ -109,7 +115,7 @@ def _tag(tags: Mapping[str, str], name: str) -> str | None:
 
 
 def _service(cluster: str, destination: Mapping[str, Any]) -> str | None:
-    parts = cluster.split("|")
+    parts = cluster.rpartition("@")[2].split("|")
     if len(parts) == 4 and parts[0] == "outbound" and parts[2] != "pod":
         name, namespace = parts[3].split(".")[:2]
         return f"{namespace}/{name}"
