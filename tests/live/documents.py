@@ -13,9 +13,15 @@ def text(documents: list[dict[str, Any]]) -> str:
 
 
 def workload(
-    name: str, ports: list[dict[str, Any]], namespace: str = "mesh", command: list[str] | None = None, **env: str
+    name: str,
+    ports: list[dict[str, Any]],
+    namespace: str = "mesh",
+    command: list[str] | None = None,
+    mode: str = "",
+    **env: str,
 ) -> list[dict[str, Any]]:
-    """A ServiceAccount, a Deployment of one echo and its Service."""
+    """A ServiceAccount, a Deployment of one echo and its Service. `mode`: the pod's own plane."""
+    labels = {"app": name, **({"meshlab.io/mode": mode} if mode else {})}
     meta = {"name": name, "namespace": namespace}
     container: dict[str, Any] = {"name": "app", "image": "meshlab/echo"}
     container["env"] = [{"name": key, "value": value} for key, value in {"NAME": name, **env}.items()]
@@ -23,7 +29,7 @@ def workload(
         container |= {"image": "own", "command": command}
     container["readinessProbe"] = {"tcpSocket": {"port": ports[0].get("targetPort", 8080) if ports else 8080}}
     spec = {"serviceAccountName": name, "containers": [container]}
-    template = {"metadata": {"labels": {"app": name}}, "spec": spec}
+    template = {"metadata": {"labels": labels}, "spec": spec}
     found: list[dict[str, Any]] = [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
         {

@@ -2,6 +2,7 @@
 
 Connections from Envoy to the application carry the client's address as their source and a mark. They are not tracked:
 their addresses could be those of the connection that Envoy itself accepted, and must not be translated like it.
+Health and statistics of other pods' proxies are called as they are; Envoy would answer with its own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ table ip meshlab {{
   meta skuid {PROXY_UID} return
   oifname "lo" return
   ip daddr 127.0.0.0/8 return
+  tcp dport {{ {HEALTH_PORT}, {STATS_PORT} }} return
   meta l4proto tcp redirect to :{OUTBOUND_PORT}
  }}
  chain in {{

@@ -1,4 +1,6 @@
-"""Every protocol through two sidecars, declared and detected, and what their flow rows say of it."""
+"""One behaviour on every plane: each protocol, declared and detected, mTLS, routes, and what the flow rows say of it.
+
+`sidecar` and `sidecarless`: all pods; `mixed`: a client with a sidecar, servers without."""
 
 from __future__ import annotations
 
@@ -23,6 +25,7 @@ from tests.live import clients
 from tests.live.documents import namespace, service, text, workload
 
 CLIENT = "mesh/client"
+INBOUND_REQUESTS = 'envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="inbound"}'
 BANNER = "220 detected ready\r\n"
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
@@ -95,14 +98,21 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module", params=["sidecar", "sidecarless", "mixed"])
+def plane(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def lab(certificate: Path) -> Iterator[Lab]:
+def lab(certificate: Path, plane: str) -> Iterator[Lab]:
+    servers = "sidecarless" if plane == "mixed" else plane
+    client = "sidecar" if plane == "mixed" else plane
     echo_ports = {"TCP_PORT": "9000", "BANNER_PORT": "9001"}
     http_port = [{"name": "http", "port": 80, "targetPort": 8080}]
     documents = [
-        namespace("mesh", "sidecar"),
+        namespace("mesh", servers),
         namespace("plain", "none"),
-        *workload("client", []),
+        *workload("client", [], mode=client),
         *workload("client", [], namespace="plain"),
         *workload("declared", DECLARED, **echo_ports),
         *workload("detected", DETECTED, **echo_ports),
@@ -118,7 +128,7 @@ def lab(certificate: Path) -> Iterator[Lab]:
             command=[sys.executable, "-c", TLS_SERVER, str(certificate)],
         ),
     ]
-    with Lab(f"p{os.getpid() % 100000}") as made:
+    with Lab(f"p{os.getpid() % 100000}-{plane[-4:]}") as made:
         made.apply(text(documents))
         made.apply(ROUTE)
         made.wait(timeout_s=120)
@@ -295,10 +305,15 @@ def test_a_request_beyond_its_time_ends_with_504_and_says_so(lab: Lab) -> None:
 
 def test_another_pod_reads_the_proxy_s_statistics(lab: Lab) -> None:
     [address] = [pod.ip for pod in lab.pods() if pod.workload == "declared"]
+    clients.run(lab, CLIENT, clients.HTTP, "http://declared/counted")
+    seen = []
     for source in (CLIENT, "plain/client"):
         answer = clients.run(lab, source, clients.HTTP, f"http://{address}:15090/stats/prometheus")
         assert answer["status"] == 200
         assert "# TYPE envoy_http_downstream_rq_total counter" in answer["body"]
+        seen.append([line for line in answer["body"].splitlines() if line.startswith(INBOUND_REQUESTS)])
+    assert len(seen[0]) == 1
+    assert seen[0] == seen[1], "that pod's own, whoever asks"
 
 
 def test_a_command_that_no_program_could_get_is_refused_in_one_sentence(lab: Lab) -> None:
