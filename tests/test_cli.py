@@ -291,7 +291,7 @@ def test_a_name_that_a_lab_may_have_is_not_up(name: str) -> None:
         (["up", "--nodes", "two"], 2, "'two'"),
         (["up", "--svid-ttl", "nan"], 2, "expected seconds"),
         (["up", "--svid-ttl", "0.5"], 2, "expected 1 second"),
-        (["up", "--mode", "sidecarless"], 3, "not built yet"),
+        (["up", "--mode", "ambient"], 2, "'ambient'"),
         (["up", "--runtime", "kind"], 3, "not built yet"),
         (["delete", "--name", "x"], 2, "KIND NAME"),
         (["delete", "pod", "--name", "x"], 2, "KIND NAME"),

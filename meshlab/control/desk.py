@@ -91,8 +91,10 @@ class Desk:
             raise MeshlabError(f"node id {node_id!r} is not that of {claims.namespace}/{claims.pod}")
         return str(endpoint.pod)
 
-    def opened(self, client: str) -> None:
+    def opened(self, client: str, *, fresh: bool) -> None:
         row = self.row(client)
+        if fresh:
+            self._flows.restarted(client)
         row.connected, row.since_ns = True, time.time_ns()
 
     def closed(self, client: str) -> None:

@@ -28,7 +28,7 @@ class Record:
 class FlowStore:
     """At most `max_bytes` on disk: the oldest segment makes room, and what was evicted is counted.
 
-    Each segment begins with a record without a reporter, whose payload says what was counted before it: a new control
+    Each segment begins with a record without a reporter, whose payload says what was counted so far: a new control
     plane goes on counting where the last one ended, whatever was evicted in between.
     """
 
@@ -36,7 +36,7 @@ class FlowStore:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder, self._max = folder, max_bytes
         self.rows: Counter[str] = Counter()
-        """Rows received, by reporter, since the lab came up."""
+        """Rows received, by reporter, since that proxy started."""
         self.evicted_bytes = 0
         segments = self._segments()
         if segments:
@@ -57,9 +57,17 @@ class FlowStore:
 
     def _open(self) -> FileIO:
         file = (self._folder / f"{self._number:08d}.flows").open("ab", buffering=0)
-        so_far = json.dumps(self.counters()).encode()
-        file.write(_HEAD.pack(len(so_far), 0, 0, 0) + so_far)
+        file.write(self._so_far())
         return file
+
+    def _so_far(self) -> bytes:
+        counted = json.dumps(self.counters()).encode()
+        return _HEAD.pack(len(counted), 0, 0, 0) + counted
+
+    def restarted(self, reporter: str) -> None:
+        """A proxy has just started, and counts its rows from 0: so do we."""
+        if self.rows.pop(reporter, 0):
+            self._file.write(self._so_far())
 
     def append(self, reporter: str, received_ns: int, payload: bytes, rows: int) -> None:
         name = reporter.encode()

@@ -28,7 +28,10 @@ class Desk(Protocol):
         """The client's name (`namespace/pod`). MeshlabError refuses it."""
         ...
 
-    def opened(self, client: str) -> None: ...
+    def opened(self, client: str, *, fresh: bool) -> None:
+        """A stream to a client; `fresh`: it holds no configuration yet, so it is a process that has just started."""
+        ...
+
     def closed(self, client: str) -> None: ...
     def pushed(self, client: str, response: Response) -> None: ...
     def answered(self, client: str, answer: Answer, *, settled: bool) -> None: ...
@@ -134,7 +137,7 @@ class AdsServer:
         if client in self._snapshots:
             stream.conversation.offer(self._snapshots[client])
         self._streams.setdefault(client, set()).add(stream)
-        self._desk.opened(client)
+        self._desk.opened(client, fresh=_holds_nothing(first))
         reader = asyncio.ensure_future(self._read(client, stream, requests, first, read))
         try:
             while not reader.done():
@@ -175,6 +178,11 @@ class AdsServer:
             rows = len(batch.http_logs.log_entry) + len(batch.tcp_logs.log_entry)
             self._desk.logged(client, payload, rows)
         return b""
+
+
+def _holds_nothing(first: Any) -> bool:
+    """Of either variant: a client that comes back tells in its first request what it has."""
+    return not getattr(first, "initial_resource_versions", None) and not getattr(first, "version_info", "")
 
 
 def _any(resource: Resource) -> AnyMessage:

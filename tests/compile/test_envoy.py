@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ import pytest
 from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from meshlab.compile.xds import bundle_resource, compile_pod, svid_resource
+from meshlab.compile.xds import bundle_resource, compile_node, compile_pod, svid_resource
 from meshlab.compile.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTE
+from meshlab.dataplanes.envoy.binary import envoy_binary
 from meshlab.dataplanes.envoy.bootstrap import bootstrap
-from meshlab.dataplanes.sidecar.plane import envoy_binary
 from meshlab.identity.authority import Authority
 from meshlab.model.snapshot import Resource
+from meshlab.model.workloads import Mode
 from meshlab.model.world import PodId, World
 from tests.compile.test_plan import workload
 from tests.compile.test_rbac import CONDITIONS, OPERATIONS, SOURCES, policy
@@ -52,7 +55,10 @@ def static(value: Any, made: dict[str, dict[str, Any]]) -> Any:
 
 def validate(made: World, pod: PodId, folder: Path) -> None:
     """AssertionError with Envoy's words if it does not take all of it."""
-    resources = compile_pod(made, pod).resources
+    take(made, pod, compile_pod(made, pod).resources, folder)
+
+
+def take(made: World, pod: PodId, resources: Mapping[str, Mapping[str, Resource]], folder: Path) -> None:
     endpoint = made.endpoint(pod)
     assert endpoint is not None
     authority = Authority.load_or_create(folder / "ca", made.trust_domain)
@@ -63,7 +69,7 @@ def validate(made: World, pod: PodId, folder: Path) -> None:
         "endpoints": {name: decoded(one) for name, one in resources[ENDPOINTS].items()},
         "secrets": {one.name: decoded(one) for one in secrets},
     }
-    config = json.loads(bootstrap(endpoint, str(folder / "ads.sock"), "token"))
+    config = json.loads(bootstrap("test", "test", str(folder / "ads.sock"), "token"))
     del config["dynamic_resources"]
     clusters = [decoded(one) for one in resources[CLUSTER].values()]
     config["static_resources"]["clusters"] += static(clusters, dynamic)
@@ -74,6 +80,12 @@ def validate(made: World, pod: PodId, folder: Path) -> None:
     command = [envoy_binary(), "--mode", "validate", "-c", str(path), "-l", "warning"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_envoy_takes_what_a_node_shares(tmp_path: Path) -> None:
+    here = [dataclasses.replace(e, mode=Mode.SIDECARLESS, node="n", netns=f"/x/{e.pod.name}") for e in rich().endpoints]
+    made = dataclasses.replace(rich(), endpoints=tuple(here))
+    take(made, API, compile_node(made, "n").resources, tmp_path)
 
 
 @pytest.mark.parametrize("pod", [API, WEB], ids=["api", "web"])

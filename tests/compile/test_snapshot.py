@@ -6,12 +6,15 @@ import dataclasses
 import random
 
 import pytest
+from envoy.config.listener.v3 import listener_pb2
+from google.protobuf.any_pb2 import Any as AnyMessage
 
-from meshlab.compile.xds import check, compile_pod
+from meshlab.compile.xds import check, compile_node, compile_pod
 from meshlab.compile.xds.snapshot import CLUSTER, ENDPOINTS, LISTENER, ROUTE
 from meshlab.model import documents
 from meshlab.model.mesh import Mesh
 from meshlab.model.snapshot import Snapshot
+from meshlab.model.workloads import Mode
 from meshlab.model.world import PodId, World
 from tests.compile.worlds import API, CLUSTER_IPS, OLD, POLICIES, SERVICES, WEB, rich, with_ready, world
 from tests.compile.worlds import ENDPOINTS as PODS
@@ -123,3 +126,37 @@ def test_a_pod_without_a_proxy_is_no_reason_for_chains_of_its_own() -> None:
     names = set(compile_pod(rich(), API).resources[CLUSTER])
     assert not any("pod|shop.default" in name for name in names)
     assert OLD in {one.pod for one in rich().endpoints}
+
+
+def _seats(*nodes: str) -> World:
+    """The rich world with sidecarless pods only, the n-th on the n-th node."""
+    pods = zip(PODS, nodes, strict=True)
+    changed = [dataclasses.replace(e, mode=Mode.SIDECARLESS, node=n, netns=f"/netns/{e.pod.name}") for e, n in pods]
+    return dataclasses.replace(rich(), endpoints=tuple(changed))
+
+
+def test_a_node_shares_one_envoy_with_sockets_inside_each_of_its_pods() -> None:
+    made = compile_node(_seats("n", "n", "m"), "n")
+    assert check(made) == ()
+    sockets = set()
+    for resource in made.resources[LISTENER].values():
+        one = listener_pb2.Listener()
+        AnyMessage.FromString(resource.body).Unpack(one)
+        sockets.add((one.address.socket_address.network_namespace_filepath, one.address.socket_address.port_value))
+    wanted = {15001, 15006, 15021, 15090}
+    assert sockets == {(f"/netns/{name}", port) for name in ("api-1", "old-1") for port in wanted}
+
+
+def test_a_node_names_no_key_of_a_pod_that_is_not_its_own() -> None:
+    made = compile_node(_seats("n", "m", "m"), "n")
+    bodies = b"".join(one.body for kind in (CLUSTER, LISTENER) for one in made.resources[kind].values())
+    assert b"svid@shop/api-1" in bodies
+    assert b"svid@shop/web-1" not in bodies
+    assert b"svid@shop/old-1" not in bodies
+
+
+def test_a_pod_without_a_network_namespace_has_no_seat_yet() -> None:
+    made = _seats("n", "n", "n")
+    waiting = [dataclasses.replace(e, netns="" if e.pod == WEB else e.netns) for e in made.endpoints]
+    listeners = compile_node(dataclasses.replace(made, endpoints=tuple(waiting)), "n").resources[LISTENER]
+    assert {name.split("@")[0] for name in listeners} == {"shop/api-1", "shop/old-1"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,16 @@ def test_the_token_of_another_pod_or_uid_is_refused(
         desk.admit(token, NODE_ID)
 
 
+def test_a_nodes_shared_proxy_is_admitted_as_that_node_only(desk: Desk, key: TokenKey) -> None:
+    token = key.mint_for_node("node-2")
+    assert desk.admit(token, "node~node-2") == desk.admit(token, "") == "/node-2"
+    for other in ("node~node-1", NODE_ID):
+        with pytest.raises(MeshlabError, match="node id"):
+            desk.admit(token, other)
+    with pytest.raises(MeshlabError, match="node id"):
+        desk.admit(key.mint_for(WEB), "node~node-2")
+
+
 def test_without_a_token_or_with_another_labs_nobody_is_admitted(desk: Desk, tmp_path: Path) -> None:
     other = TokenKey.load_or_create(tmp_path / "other.key")
     for token in ("", "Bearer", other.mint_for(WEB)):
@@ -73,7 +84,7 @@ def test_a_pod_that_is_gone_is_no_longer_admitted(desk: Desk, key: TokenKey) -> 
 
 def test_rows_tell_wanted_acknowledged_and_refused(desk: Desk) -> None:
     client = "shop/web-1"
-    desk.opened(client)
+    desk.opened(client, fresh=True)
     desk.want(client, "v1")
     desk.pushed(client, Response(CLUSTER, "1", "v1", ()))
     desk.answered(client, Answer(CLUSTER, "v1", ""), settled=False)
@@ -123,12 +134,12 @@ def test_every_push_ack_and_nack_is_an_event_in_order(desk: Desk) -> None:
 def test_only_proxies_that_want_or_are_connected_have_a_row(desk: Desk) -> None:
     assert desk.proxy_rows() == []
     desk.want("shop/web-1", "v1")
-    desk.opened("shop/api-1")
+    desk.opened("shop/api-1", fresh=True)
     assert [row["pod"] for row in desk.proxy_rows()] == ["api-1", "web-1"]
 
 
 def test_the_row_of_a_pod_that_is_gone_stays_until_it_has_hung_up(desk: Desk) -> None:
-    desk.opened("shop/web-1")
+    desk.opened("shop/web-1", fresh=True)
     desk.see(World(world().mesh, (API,)))
     assert [row["pod"] for row in desk.proxy_rows()] == ["web-1"]
     desk.closed("shop/web-1")
@@ -147,3 +158,22 @@ def test_access_logs_are_kept_as_they_came(desk: Desk, tmp_path: Path) -> None:
     desk.logged("shop/web-1", b"\x00raw", 3)
     [record] = records(FlowStore(tmp_path / "flows").read())
     assert (record.reporter, record.rows, record.payload) == ("shop/web-1", 3, b"\x00raw")
+
+
+def test_the_rows_of_a_proxy_count_from_its_start(desk: Desk, tmp_path: Path) -> None:
+    def read_again() -> dict[str, int]:
+        """As a new control plane would, from a copy."""
+        copied = shutil.copytree(tmp_path / "flows", tmp_path / "copy", dirs_exist_ok=False)
+        rows = dict(FlowStore(copied).rows)
+        shutil.rmtree(copied)
+        return rows
+
+    desk.opened("shop/web-1", fresh=True)
+    desk.logged("shop/web-1", b"one", 3)
+    desk.logged("shop/api-1", b"two", 5)
+    desk.opened("shop/web-1", fresh=False)  # the control plane had been away
+    desk.logged("shop/web-1", b"more", 4)
+    assert read_again() == {"shop/web-1": 7, "shop/api-1": 5}
+    desk.opened("shop/web-1", fresh=True)
+    desk.logged("shop/web-1", b"new", 2)
+    assert read_again() == {"shop/web-1": 2, "shop/api-1": 5}

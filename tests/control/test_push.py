@@ -10,6 +10,7 @@ import pytest
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from meshlab.model.workloads import Mode
 from meshlab.model.world import PodId
 from meshlab.xds.conversation import LISTENER, SECRET
 from tests.compile.worlds import ENDPOINTS, POLICIES
@@ -38,6 +39,20 @@ async def test_every_sidecar_is_offered_its_snapshot_with_its_own_key(tmp_path: 
             "api-1": "spiffe://cluster.local/ns/shop/sa/api",
             "web-1": "spiffe://cluster.local/ns/shop/sa/web",
         }
+
+
+async def test_a_nodes_shared_proxy_gets_the_svids_of_its_own_pods_only(tmp_path: Path) -> None:
+    shared = [dataclasses.replace(one, mode=Mode.SIDECARLESS, netns=f"/netns/{one.pod.name}") for one in ENDPOINTS]
+    async with Control(tmp_path, shared) as control:
+        await control.show(POLICIES)
+        assert set(control.server.latest) == {"/node-1", "/node-2"}
+        secrets = {client: set(snapshot.resources[SECRET]) for client, snapshot in control.server.latest.items()}
+        assert secrets["/node-1"] == {"ROOTCA", "svid@shop/api-1", "svid@shop/old-1"}
+        assert secrets["/node-2"] == {"ROOTCA", "svid@shop/web-1"}
+        control.replace(WEB, mode=Mode.NONE)
+        await control.show(POLICIES)
+        assert set(control.server.latest["/node-2"].resources[SECRET]) == {"ROOTCA"}
+        assert not control.server.latest["/node-2"].resources[LISTENER]
 
 
 async def test_a_snapshot_that_does_not_hold_together_keeps_the_last_good_one_and_says_why(tmp_path: Path) -> None:

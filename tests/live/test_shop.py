@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
@@ -13,7 +14,7 @@ import pytest
 from meshlab import Lab
 from meshlab.dataplanes.envoy.counters import parse_stats, stats_command
 from meshlab.errors import InvalidDocuments, NotFound
-from tests.live.tools import Load, call, daemon_pid, kill, proxy_pids
+from tests.live.tools import Load, call, daemon_pid, kill, proxy_pids, shop_as
 
 
 @pytest.mark.parametrize("host", ["ratings", "ratings.shop", "ratings.shop.svc", "ratings.shop.svc.cluster.local"])
@@ -146,15 +147,20 @@ def test_a_rolling_replacement_under_load_fails_no_request(shop: Lab) -> None:
     assert before.isdisjoint({pod.uid for pod in shop.pods() if pod.workload == "reviews-v2"})
 
 
-def test_no_plaintext_on_the_link_in_a_whole_life(lab_name: Callable[[], str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("mode", ["sidecar", "sidecarless"])
+def test_no_plaintext_on_the_link_in_a_whole_life(lab_name: Callable[[], str], tmp_path: Path, mode: str) -> None:
     """Captured from before the first pod: start-up, a restart of every proxy and of the control plane, an end."""
     captured, secret = tmp_path / "link.pcap", "known-bytes-4711"
     with Lab(lab_name(), nodes=2) as lab:
         command = ["ip", "netns", "exec", f"ml-{lab.settings.name}-fabric", "tcpdump", "-i", "node-1", "-U", "-w"]
-        with subprocess.Popen([*command, str(captured), "ip"], stderr=subprocess.PIPE) as capture:
+        with (
+            subprocess.Popen([*command, str(captured), "ip"], stderr=subprocess.PIPE) as capture,
+            contextlib.ExitStack() as ended,
+        ):
             assert capture.stderr is not None
+            ended.callback(capture.terminate)
             assert b"listening" in capture.stderr.readline()
-            lab.apply("sample:shop")
+            lab.apply(shop_as(mode))
             lab.wait(timeout_s=120)
             with Load(lab, "web", f"http://catalog/{secret}", namespace="shop", rate=100.0, duration_s=8.0) as load:
                 time.sleep(1)
@@ -166,7 +172,6 @@ def test_no_plaintext_on_the_link_in_a_whole_life(lab_name: Callable[[], str], t
             last = lab.traffic("web", f"http://catalog/{secret}", namespace="shop", rate=50.0, duration_s=1.0)
             lab.remove("namespace", "shop")
             lab.wait()
-            capture.terminate()
     assert load.summary["ok"] > load.summary["sent"] / 4, "requests went on between the restarts"
     assert last.summary["failed"] == 0
     raw = captured.read_bytes()

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 from meshlab import Lab
+from meshlab.assets import sample_text
 from meshlab.kit import cgroups
 from meshlab.kit.layout import Layout
 
@@ -36,14 +37,20 @@ def daemon_pid(lab: Lab, module: str) -> int:
 
 
 def proxy_pids(lab: Lab) -> dict[str, int]:
-    """The Envoy of each pod that has one."""
-    found = {}
-    for pod in lab.pods():
-        group = cgroups.lab_group(lab.settings.name) / "pods" / f"{pod.pod.namespace}_{pod.pod.name}" / "envoy"
+    """The Envoy of each pod that has one (by namespace/pod), and of each node that has one (by /node)."""
+    root, found = cgroups.lab_group(lab.settings.name), {}
+    groups = {str(pod.pod): root / "pods" / f"{pod.pod.namespace}_{pod.pod.name}" / "envoy" for pod in lab.pods()}
+    groups |= {f"/{pod.node}": root / "nodes" / pod.node / "envoy" for pod in lab.pods()}
+    for name, group in groups.items():
         pids = cgroups.pids(group) if group.is_dir() else []
         if pids:
-            found[str(pod.pod)] = pids[0]
+            found[name] = pids[0]
     return found
+
+
+def shop_as(mode: str) -> str:
+    """The shop's documents with another plane."""
+    return sample_text("shop").replace("meshlab.io/mode: sidecar", f"meshlab.io/mode: {mode}")
 
 
 def kill(pid: int) -> None:

@@ -46,9 +46,10 @@ def test_a_policy_that_selects_nothing_is_a_warning() -> None:
     assert "ratings-readers spec.selector: selects no workload" in warning
 
 
-def test_the_sidecarless_plane_is_refused_honestly() -> None:
-    (error,) = found(SHOP.replace("meshlab.io/mode: sidecar", "meshlab.io/mode: sidecarless"), "error")
-    assert "not built yet use sidecar or none" in error
+def test_a_plane_is_sidecar_sidecarless_or_none() -> None:
+    (error,) = found(SHOP.replace("meshlab.io/mode: sidecar", "meshlab.io/mode: ambient"), "error")
+    assert "unknown plane 'ambient' expected sidecar, sidecarless or none" in error
+    assert found(SHOP.replace("meshlab.io/mode: sidecar", "meshlab.io/mode: sidecarless"), "error") == []
 
 
 def test_an_image_needs_a_command_or_is_built_in() -> None:

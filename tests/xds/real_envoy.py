@@ -23,16 +23,14 @@ from envoy.extensions.filters.network.http_connection_manager.v3 import http_con
 from google.protobuf import json_format
 
 from meshlab.compile.xds.pack import resource
+from meshlab.dataplanes.envoy.binary import envoy_binary
 from meshlab.dataplanes.envoy.bootstrap import bootstrap
-from meshlab.dataplanes.sidecar.plane import envoy_binary
 from meshlab.errors import MeshlabError
 from meshlab.model.snapshot import Resource, Snapshot
-from meshlab.model.world import Endpoint, PodId
 from meshlab.xds.conversation import CLUSTER, ENDPOINTS, LISTENER, ROUTE, Answer, Response
 from meshlab.xds.server import AdsServer
 
 CLIENT = "shop/web-1"
-_POD = Endpoint(PodId("shop", "web-1"), "uid", "10.129.0.2", "node-1", "web", "web")
 _TYPE = "type.googleapis.com/envoy.extensions.filters"
 _ADS = {"ads": {}, "resource_api_version": "V3"}
 _WAIT_S = 30.0
@@ -45,6 +43,7 @@ class RecordingDesk:
         self.pushes: list[Response] = []
         self.answers: list[Answer] = []
         self.open = 0
+        self.fresh: list[bool] = []
         self.settled = False
         self._news = asyncio.Condition()
 
@@ -53,9 +52,10 @@ class RecordingDesk:
             raise MeshlabError("who is this?")
         return CLIENT
 
-    def opened(self, client: str) -> None:
+    def opened(self, client: str, *, fresh: bool) -> None:
         assert client == CLIENT
         self.open += 1
+        self.fresh.append(fresh)
 
     def closed(self, client: str) -> None:
         assert client == CLIENT
@@ -181,7 +181,7 @@ class Mesh:
         return active, {one["cluster"]["name"] for one in dump.get("configs", [])}
 
     def config(self, token: str) -> Path:
-        made = json.loads(bootstrap(_POD, str(self.socket), token))
+        made = json.loads(bootstrap("sidecar~10.129.0.2~web-1.shop~shop", "web.shop", str(self.socket), token))
         made["admin"]["address"]["socket_address"]["port_value"] = 0
         if not self._delta:
             made["dynamic_resources"]["ads_config"]["api_type"] = "GRPC"

@@ -105,10 +105,12 @@ async def test_a_new_control_plane_finds_the_client_again_and_no_request_is_lost
         await eventually(lambda: serving(mesh))
         ended = asyncio.Event()
         asking = asyncio.create_task(asked_all_the_time(mesh, ended))
+        assert mesh.desk.fresh == [True], "a process that has just started"
         await mesh.restart_server()
         await mesh.desk.until(lambda: mesh.server.settled(CLIENT))
         sent = [one.name for push in mesh.desk.pushes for one in push.resources]
         assert bool(sent) is not delta  # delta tells what it has; state of the world cannot
+        assert mesh.desk.fresh == [False], "it says that it has something"
         await mesh.settle(mesh.leading_to("b"))
         assert await mesh.ask() == "b"
         ended.set()
