@@ -33,6 +33,7 @@ LOADS = (
     Load("c=16", 16, metrics=("throughput", "p50", "p99", "CPU per 1000 requests")),
     Load("new connections, c=16", 16, (("Connection", "close"),), ("throughput", "CPU per 1000 requests")),
 )
+_MODES = ("none", "sidecar", "sidecarless")
 _UNITS = {"p50": "ms", "p99": "ms", "throughput": "1/s", "CPU per 1000 requests": "s"}
 
 
@@ -50,12 +51,12 @@ class Way:
 def measure(lab: Lab, progress: Callable[[str], None]) -> list[Row]:
     """Latency, throughput, new connections and CPU of each way."""
     wanted = [documents.namespace(), *handwritten.pods("node-1", "node-2")]
-    for mode in ("none", "sidecar"):
+    for mode in _MODES:
         wanted += documents.workload(f"{mode}-client", mode=mode, node="node-1")
         wanted += documents.workload(f"{mode}-server", mode=mode, node="node-2")
     lab.apply(wanted)
     lab.wait(timeout_s=120)
-    ways = [Way(mode, f"{mode}-client", f"{mode}-server", f"http://{mode}-server/") for mode in ("none", "sidecar")]
+    ways = [Way(mode, f"{mode}-client", f"{mode}-server", f"http://{mode}-server/") for mode in _MODES]
     ways.append(Way("hand-written", handwritten.CLIENT, handwritten.SERVER, handwritten.start(lab)))
     for number in range(ROUNDS):
         progress(f"data path, round {number + 1} of {ROUNDS}")
@@ -84,14 +85,17 @@ def _round(lab: Lab, way: Way, load: Load) -> None:
 
 
 def _cpu(lab: Lab, way: Way) -> float:
-    """CPU seconds of the two pods so far: applications and proxies."""
+    """CPU seconds of the two pods so far: applications and proxies (the nodes' shared ones serve no other way)."""
     resources = lab.resources()
     mine = resources["pod"].str.startswith((f"{way.client}-", f"{way.server}-"))
+    if way.mode == "sidecarless":
+        mine |= resources["part"] == "node-proxy"
     return float(resources[mine]["cpu_s"].sum())
 
 
 def _rows(ways: list[Way]) -> list[Row]:
-    plain, sidecar, hand = (way.seen for way in ways)
+    seen = {way.mode: way.seen for way in ways}
+    plain, sidecar, hand = seen["none"], seen["sidecar"], seen["hand-written"]
     rows = []
     for way in ways:
         for (load, metric), values in way.seen.items():

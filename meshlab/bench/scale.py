@@ -1,4 +1,4 @@
-"""How much a lab of fifty meshed pods takes."""
+"""What a lab takes as its pods grow: an Envoy in each, or one on each node."""
 
 from __future__ import annotations
 
@@ -13,38 +13,48 @@ if TYPE_CHECKING:
 
     from meshlab.lab.session import Lab
 
-PODS, IDLE_S, RATE, LOAD_S = 50, 10.0, 100.0, 5.0
-CONDITIONS = f"{PODS} pods of meshlab/echo, an Envoy each; memory is PSS; idle CPU over {IDLE_S:g} s, in cores"
+SIZES, IDLE_S, RATE, LOAD_S = (10, 50), 10.0, 100.0, 5.0
+CONDITIONS = (
+    f"pods of meshlab/echo on two nodes; memory is PSS (proxies: all of them; node-proxy: both); idle CPU over"
+    f" {IDLE_S:g} s, in cores"
+)
 
 
 def measure(lab: Lab) -> list[Row]:
-    """Time until ready, memory and idle CPU by part, and whether requests are served."""
-    began = time.monotonic()
-    client = documents.workload("client", image="meshlab/echo", ready_path="/healthz")
-    many = documents.workload("many", image="meshlab/echo", replicas=PODS - 1, ready_path="/healthz")
-    lab.apply([documents.namespace(), *client, *many])
-    lab.wait(timeout_s=300)
-    ready_s = time.monotonic() - began
-    before = _cpu(lab.resources())
-    time.sleep(IDLE_S)
-    resources = lab.resources()
-    idle = (_cpu(resources) - before) / IDLE_S
-    summary = lab.traffic("client", "http://many/", namespace=documents.NAMESPACE, rate=RATE, duration_s=LOAD_S).summary
-    memory = resources.groupby("part")["pss_bytes"].sum() / 1e6
-    each = resources[resources["part"] == "proxy"]["pss_bytes"] / 1e6
-    load = f"{PODS} pods"
-    rows = [Row("scale", "sidecar", load, "ready", ready_s, "s")]
-    rows += [Row("scale", "sidecar", load, f"memory of {part}", float(mb), "MB") for part, mb in memory.items()]
-    rows.append(Row("scale", "sidecar", load, "memory of one proxy", float(each.median()), "MB", rounds=len(each),
-                    spread=float((each.max() - each.min()) / each.median())))  # fmt: skip
-    rows += [
-        Row("scale", "sidecar", load, f"idle CPU of {part}", float(cores), "cores") for part, cores in idle.items()
-    ]
-    rows.append(Row("scale", "sidecar", f"{load}, {RATE:g} requests/s", "failed", summary["failed"], "requests",
-                    rounds=summary["sent"]))  # fmt: skip
-    lab.remove("namespace", documents.NAMESPACE)
+    """Time until ready, memory and idle CPU by part, and whether requests are served, for each plane and size."""
+    rows = []
+    for mode in ("sidecar", "sidecarless"):
+        for pods in SIZES:
+            rows += _size(lab, mode, pods)
+        lab.remove("namespace", documents.NAMESPACE)
+        lab.wait(timeout_s=120)
     return rows
 
 
-def _cpu(resources: pd.DataFrame) -> pd.Series[float]:
-    return resources.groupby("part")["cpu_s"].sum()
+def _size(lab: Lab, mode: str, pods: int) -> list[Row]:
+    began = time.monotonic()
+    client = documents.workload("client", image="meshlab/echo", mode=mode, ready_path="/healthz")
+    many = documents.workload("many", image="meshlab/echo", mode=mode, replicas=pods - 1, ready_path="/healthz")
+    lab.apply([documents.namespace(), *client, *many])
+    lab.wait(timeout_s=300)
+    ready_s = time.monotonic() - began
+    before = _sum(lab.resources(), "cpu_s")
+    time.sleep(IDLE_S)
+    resources = lab.resources()
+    idle = (_sum(resources, "cpu_s") - before) / IDLE_S
+    summary = lab.traffic("client", "http://many/", namespace=documents.NAMESPACE, rate=RATE, duration_s=LOAD_S).summary
+    load = f"{pods} pods"
+    rows = [Row("scale", mode, load, "ready", ready_s, "s")]
+    rows += [
+        Row("scale", mode, load, f"memory of {part}", float(size) / 1e6, "MB")
+        for part, size in _sum(resources, "pss_bytes").items()
+    ]
+    rows += [Row("scale", mode, load, f"idle CPU of {part}", float(cores), "cores") for part, cores in idle.items()]
+    rows.append(Row("scale", mode, f"{load}, {RATE:g} requests/s", "failed", summary["failed"], "requests",
+                    rounds=summary["sent"]))  # fmt: skip
+    return rows
+
+
+def _sum(resources: pd.DataFrame, column: str) -> pd.Series[float]:
+    """By part; those that have run so far."""
+    return resources[resources["pids"] > 0].groupby("part")[column].sum()

@@ -109,3 +109,16 @@ def test_the_plane_of_a_workload_is_switched_under_load_without_a_failed_request
     rows = flows[(flows["path"] == "/switched") & (flows["reporter"] == "destination")]
     assert set(rows["plane"]) == {"sidecar", "sidecarless"}
     assert rows["mtls"].all()
+
+
+def test_pods_that_come_later_are_served(shop: Lab) -> None:
+    [manifest] = [m for m in shop.manifests("deployments", namespace="shop") if m["metadata"]["name"] == "catalog"]
+    manifest = json.loads(json.dumps(manifest))
+    manifest["spec"]["replicas"] = 5
+    shop.apply(manifest)
+    shop.wait()
+    sent = shop.traffic("web", "http://catalog/later", namespace="shop", rate=50.0, duration_s=1.0).summary
+    assert sent["failed"] == 0, sent
+    flows = shop.flows()
+    rows = flows[(flows["path"] == "/later") & (flows["reporter"] == "destination")]
+    assert rows["destination_pod"].nunique() == 5

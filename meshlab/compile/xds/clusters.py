@@ -31,7 +31,7 @@ def for_target(world: World, target: Target, variant: str, seat: Seat = OWN) -> 
     made = _base(target.cluster(variant), variant, seat)
     made.type = cluster.Cluster.EDS
     made.eds_cluster_config.CopyFrom(
-        cluster.Cluster.EdsClusterConfig(eds_config=tls.ads(), service_name=target.endpoints)
+        cluster.Cluster.EdsClusterConfig(eds_config=tls.ads(), service_name=seat.name(target.endpoints))
     )
     made.lb_policy = cluster.Cluster.LEAST_REQUEST
     made.outlier_detection.CopyFrom(_outlier())

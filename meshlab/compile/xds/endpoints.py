@@ -7,7 +7,7 @@ from envoy.config.core.v3 import base_pb2 as core
 from envoy.config.endpoint.v3 import endpoint_components_pb2 as components
 from envoy.config.endpoint.v3 import endpoint_pb2 as endpoint_proto
 
-from meshlab.compile.xds.plan import Target, takes_mtls
+from meshlab.compile.xds.plan import OWN, Seat, Target, takes_mtls
 from meshlab.model.world import World, target_port
 
 
@@ -16,7 +16,7 @@ def socket(ip: str, port: int, netns: str = "") -> address.Address:
     return address.Address(socket_address=found)
 
 
-def assignment(world: World, target: Target) -> endpoint_proto.ClusterLoadAssignment:
+def assignment(world: World, target: Target, seat: Seat = OWN) -> endpoint_proto.ClusterLoadAssignment:
     found = []
     for pod in world.selected(target.service):
         port = target_port(target.port, pod)
@@ -30,4 +30,4 @@ def assignment(world: World, target: Target) -> endpoint_proto.ClusterLoadAssign
             host.metadata.CopyFrom(match)
         found.append(host)
     groups = [components.LocalityLbEndpoints(lb_endpoints=found)] if found else []
-    return endpoint_proto.ClusterLoadAssignment(cluster_name=target.endpoints, endpoints=groups)
+    return endpoint_proto.ClusterLoadAssignment(cluster_name=seat.name(target.endpoints), endpoints=groups)

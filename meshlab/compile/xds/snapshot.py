@@ -32,23 +32,24 @@ def _shared(version: str, holder: _Held) -> dict[str, Named]:
     world = holder.world
     found = _outwards(world, OWN)
     made = [one for target in targets(world) if (one := listeners.for_target(world, target)) is not None]
-    return {**found, LISTENER: {**found[LISTENER], **_named(made)}, ENDPOINTS: _endpoints(world)}
-
-
-def _endpoints(world: World) -> Named:
-    return {t.endpoints: resource(t.endpoints, endpoints.assignment(world, t)) for t in targets(world)}
+    return {**found, LISTENER: {**found[LISTENER], **_named(made)}}
 
 
 def _outwards(world: World, seat: Seat) -> dict[str, Named]:
-    """Clusters, listeners and routes of all that leaves a pod, and the proxy's own listeners."""
+    """Clusters, endpoints, listeners and routes of all that leaves a pod, and the proxy's own listeners.
+
+    In a shared Envoy each pod has endpoints of its own name: of a name that it knows already, Envoy asks nothing more
+    (delta ADS), and a second cluster would wait for them in vain."""
     found = targets(world)
     out, direct = listeners.outbound(world, seat)
     services = [clusters.for_target(world, t, v, seat) for t in found for v in t.variants]
     beyond = clusters.original_dst(clusters.PASSTHROUGH, seat)
     made = [routes.configuration(world, t, v, seat) for t in found for v in t.variants if v != "tcp"]
     own = [listeners.health(seat), listeners.stats(seat)]
+    places = [endpoints.assignment(world, t, seat) for t in found]
     return {
         CLUSTER: _named([*services, *direct, beyond]),
+        ENDPOINTS: {one.cluster_name: resource(one.cluster_name, one) for one in places},
         LISTENER: _named([out, *own]),
         ROUTE: _named(made),
     }
@@ -88,7 +89,7 @@ def compile_pod(world: World, pod: PodId) -> Snapshot:
 def compile_node(world: World, node: str) -> Snapshot:
     """The snapshot of one node's shared Envoy: for each of the node's sidecarless pods that has a network namespace
     all that its sidecar would have, on sockets inside the pod, with the pod's own identity."""
-    parts: list[dict[str, Named]] = [{ENDPOINTS: _endpoints(world), CLUSTER: {}, LISTENER: {}, ROUTE: {}}]
+    parts: list[dict[str, Named]] = [{CLUSTER: {}, ENDPOINTS: {}, LISTENER: {}, ROUTE: {}}]
     for endpoint in seated(world, node):
         seat = Seat(str(endpoint.pod), endpoint.netns)
         parts += [_outwards(world, seat), _inwards(world, endpoint, seat)]
