@@ -305,7 +305,9 @@ async def test_exec_that_takes_too_long_is_ended(bench: Bench) -> None:
     pod = await one_pod(bench)
     with pytest.raises(TimedOut, match=r"sh in shop/web-1 did not end in 0\.2 s"):
         await bench.runtime.exec(pod, STUCK, timeout_s=0.2)
-    assert bench.executing(pod) == 0
+    async with asyncio.timeout(10):  # what was killed leaves its cgroup when the kernel gets round to it
+        while bench.executing(pod):
+            await asyncio.sleep(0.01)
 
 
 async def test_what_is_asked_of_no_pod_is_refused(bench: Bench) -> None:

@@ -168,6 +168,11 @@ class Mesh:
             assert answer.status == 200, await answer.text()
             return await answer.text()
 
+    def listening(self) -> bool:
+        """Has Envoy written where its admin port is?"""
+        path = self._folder / "admin"
+        return path.exists() and path.read_text() != ""
+
     async def admin(self, path: str) -> Any:
         address = (self._folder / "admin").read_text()
         async with self.http.get(f"http://{address}{path}") as answer:
