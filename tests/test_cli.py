@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from meshlab import cli
 from meshlab.kit.layout import NAME_RULE, Layout
@@ -134,6 +136,26 @@ def test_frames_are_one_document_with_the_frames_keys(lab: str, words: list[str]
     rows = json.loads(run(*words, "--name", lab, "-o", "json").stdout)
     assert rows
     assert keys <= rows[0].keys()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_table_shows_what_was_asked_for_as_it_was_asked(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = Console(force_terminal=terminal, width=100, no_color=True, highlight=False)
+    monkeypatch.setattr(cli, "_out", console)
+    cli.show([{"path": "/a[red]b[/blue]", "status": None}, {"path": "/\x1b[2J\n", "status": 404}], "table")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines == [["/a[red]b[/blue]"], ["/\\x1b[2J\\n", "404"]]
+
+
+def test_a_long_table_does_not_take_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"n": n, "text": f"row {n}", "nothing": None} for n in range(20_000)]
+    began = time.process_time()
+    cli.show(rows, "table")
+    assert time.process_time() - began < 2
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("n      text       nothing", "19999  row 19999", 20_001)
 
 
 def test_traffic_says_what_became_of_the_requests(lab: str) -> None:
