@@ -177,6 +177,15 @@ def test_exec_ends_with_the_commands_exit_code(lab: str) -> None:
     assert json.loads(done.stdout) == {"exit_code": 7, "stdout": "yes", "stderr": "no\n"}
 
 
+def test_exec_sees_the_pods_environment_and_not_that_of_whoever_brought_the_lab_up(lab: str) -> None:
+    lines = run("exec", "web", "--name", lab, "--", "env").stdout.splitlines()
+    found = dict(line.split("=", 1) for line in lines)
+    assert (found["POD_NAME"], found["POD_NAMESPACE"], found["HOME"]) == ("web-1", "default", "/root")
+    assert set(found) <= {"POD_NAME", "POD_NAMESPACE", "HOME", "PATH", "LANG", "PWD", "SHLVL", "_", "OLDPWD"} | {
+        "PYTHONDONTWRITEBYTECODE"
+    }
+
+
 def test_logs_are_a_list_of_lines(lab: str) -> None:
     assert json.loads(run("logs", "web", "--name", lab, "-o", "json").stdout)[0] == "echo listens on 8080"
 

@@ -98,7 +98,7 @@ class Kubelet:
             )
         try:
             code, out, err = await processes.communicate(
-                live.state.walls.enter("exec", command), stdin=stdin, timeout_s=timeout_s
+                live.state.walls.enter("exec", command), stdin=stdin, timeout_s=timeout_s, env=live.environment()
             )
         except TimeoutError:
             raise TimedOut(f"{command[0]} in {pod} did not end in {timeout_s:g} s; it was ended") from None
