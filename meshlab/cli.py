@@ -287,10 +287,14 @@ def validate(file: str, output: str) -> None:
 @namespace_option
 @output_option
 def get(kind: str, name: str, namespace: str, output: str) -> None:
-    """Show objects of a KIND: pods, services, deployments, httproutes, authorizationpolicies, ..."""
+    """Show objects of a KIND: pods, services, deployments, httproutes, authorizationpolicies, ... of all namespaces, or
+    of one. YAML gives the documents, as `apply` takes them."""
     lab = _attach(name)
     if output == "yaml":
-        click.echo(yaml.safe_dump_all(lab.manifests(kind, namespace=namespace), sort_keys=False), nl=False)
+        manifests = lab.manifests(kind, namespace=namespace)
+        if not manifests:  # pods, say, that a Deployment made
+            _err.print("no documents of this kind; -o table and -o json show what runs")
+        click.echo(yaml.safe_dump_all(manifests, sort_keys=False), nl=False)
     else:
         show_frame(lab.get(kind, namespace=namespace), output)
 

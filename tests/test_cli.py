@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner, Result
 from rich.console import Console
 
-from meshlab import cli
+from meshlab import Lab, cli
+from meshlab.errors import MeshlabError, Unavailable
 from meshlab.kit.layout import NAME_RULE, Layout
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,16 @@ spec:
       - name: app
         image: meshlab/echo
         readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+"""
+NEVER = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: never}
+spec:
+  selector: {matchLabels: {app: never}}
+  template:
+    metadata: {labels: {app: never}}
+    spec: {containers: [{name: app, image: any, command: [sh, -c, "echo no database; exit 3"]}]}
 """
 POLICY = """
 apiVersion: security.istio.io/v1
@@ -186,6 +197,24 @@ def test_exec_sees_the_pods_environment_and_not_that_of_whoever_brought_the_lab_
     }
 
 
+def test_a_workload_that_never_is_ready_can_be_looked_into(lab: str) -> None:
+    try:
+        applied = run("apply", "--name", lab, "-f", "-", "--timeout", "1", stdin=NEVER)
+        assert applied.exit_code == 1
+        assert "deployment default/never 0/1 ready (never-1: app ended with 3" in applied.stderr
+        assert run("logs", "never", "--name", lab).stdout.startswith("no database\n")
+        assert run("exec", "never", "--name", lab, "--", "hostname").stdout == "never-1\n"
+        refused(run("traffic", "never", "http://web/", "--name", lab), 2, "no pod or ready workload 'never'")
+    finally:
+        run("delete", "deployment", "never", "--name", lab)
+
+
+def test_pods_have_no_documents_but_those_applied_and_yaml_says_so(lab: str) -> None:
+    done = run("get", "pods", "--name", lab, "-o", "yaml")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "no documents of this kind" in done.stderr
+
+
 def test_logs_are_a_list_of_lines(lab: str) -> None:
     assert json.loads(run("logs", "web", "--name", lab, "-o", "json").stdout)[0] == "echo listens on 8080"
 
@@ -202,6 +231,18 @@ def test_delete_by_kind_and_name_and_by_document(lab: str) -> None:
 def test_up_again_leaves_the_lab_as_it_is(lab: str) -> None:
     done = run("up", "--name", lab, "--nodes", "3", "-o", "json")
     assert (done.exit_code, json.loads(done.stdout)["nodes"]) == (0, 1)
+    assert f"lab {lab} stays as it was made: nodes=1" in done.stderr
+    assert "nodes=1" in run("up", "--name", lab, "--nodes", "3").stdout
+
+
+def test_the_repr_of_a_lab_tells_how_it_is(lab: str, lab_name: Callable[[], str]) -> None:
+    assert "web-1" in Lab(lab)._repr_html_()
+    down = Lab(lab_name())
+    assert down._repr_html_() == f"<b>{down!r}</b>"
+    with pytest.raises(Unavailable, match="is not up"):
+        down.pods()
+    with pytest.raises(MeshlabError, match="expected a list of words"):
+        Lab(lab).exec("web", "ls /")
 
 
 def test_down_twice_is_fine() -> None:
@@ -347,6 +388,7 @@ def test_wrong_use_is_one_error(words: list[str], code: int, said: str) -> None:
         (["get", "secvice"], 2, "did you mean service?"),
         (["get", "wombats"], 2, "kinds: "),
         (["delete", "pod", "nobody"], 2, "not there: Pod/default/nobody"),
+        (["delete", "pod", "web-1"], 2, "belongs to Deployment web"),
         (["exec", "nobody", "--", "true"], 2, "pods here: default/web-1"),
         (["exec", "web", "--timeout", "0", "--", "true"], 2, "expected seconds"),
         (["exec", "web", "--timeout", "0.2", "--", "sleep", "9"], 1, "did not end in 0.2 s"),
