@@ -15,6 +15,7 @@ import click
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from meshlab import __version__
 from meshlab.errors import MeshlabError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from meshlab.lab.session import Lab
 
+_FOLDED_ROWS = 500
 _err = Console(stderr=True, highlight=False)
 _out = Console(highlight=False)
 
@@ -83,15 +85,24 @@ def show(rows: list[dict[str, Any]], output: str) -> None:
         click.echo(yaml.safe_dump(json.loads(json.dumps(rows, default=str)), sort_keys=False), nl=False)
     elif not rows:
         _err.print("nothing to show")
-    else:
-        if not _out.is_terminal:
-            _out.width = 400  # for grep and files: no folding
+    elif _out.is_terminal and len(rows) <= _FOLDED_ROWS:
         table = Table(box=None, header_style="bold", pad_edge=False)
         for column in rows[0]:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*("" if value is None else str(value) for value in row.values()))
+            table.add_row(*(Text(_cell(value)) for value in row.values()))
         _out.print(table)
+    else:  # for grep and files no folding; of many rows it would take a millisecond each
+        cells = [list(rows[0]), *([_cell(value) for value in row.values()] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for line in cells:
+            click.echo("  ".join(map(str.ljust, line, widths)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    """Text as it stands, on one line: a path that somebody asked for is no markup and moves no cursor."""
+    text = "" if value is None else str(value)
+    return text if text.isprintable() else text.encode("unicode_escape").decode()
 
 
 def show_one(row: dict[str, Any], output: str) -> None:
@@ -276,10 +287,14 @@ def validate(file: str, output: str) -> None:
 @namespace_option
 @output_option
 def get(kind: str, name: str, namespace: str, output: str) -> None:
-    """Show objects of a KIND: pods, services, deployments, httproutes, authorizationpolicies, ..."""
+    """Show objects of a KIND: pods, services, deployments, httproutes, authorizationpolicies, ... of all namespaces, or
+    of one. YAML gives the documents, as `apply` takes them."""
     lab = _attach(name)
     if output == "yaml":
-        click.echo(yaml.safe_dump_all(lab.manifests(kind, namespace=namespace), sort_keys=False), nl=False)
+        manifests = lab.manifests(kind, namespace=namespace)
+        if not manifests:  # pods, say, that a Deployment made
+            _err.print("no documents of this kind; -o table and -o json show what runs")
+        click.echo(yaml.safe_dump_all(manifests, sort_keys=False), nl=False)
     else:
         show_frame(lab.get(kind, namespace=namespace), output)
 

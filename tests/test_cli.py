@@ -6,14 +6,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 
-from meshlab import cli
+from meshlab import Lab, cli
+from meshlab.errors import MeshlabError, Unavailable
 from meshlab.kit.layout import NAME_RULE, Layout
 
 ROOT = Path(__file__).parents[1]
@@ -41,6 +44,16 @@ spec:
       - name: app
         image: meshlab/echo
         readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+"""
+NEVER = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: never}
+spec:
+  selector: {matchLabels: {app: never}}
+  template:
+    metadata: {labels: {app: never}}
+    spec: {containers: [{name: app, image: any, command: [sh, -c, "echo no database; exit 3"]}]}
 """
 POLICY = """
 apiVersion: security.istio.io/v1
@@ -136,6 +149,26 @@ def test_frames_are_one_document_with_the_frames_keys(lab: str, words: list[str]
     assert keys <= rows[0].keys()
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_table_shows_what_was_asked_for_as_it_was_asked(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    console = Console(force_terminal=terminal, width=100, no_color=True, highlight=False)
+    monkeypatch.setattr(cli, "_out", console)
+    cli.show([{"path": "/a[red]b[/blue]", "status": None}, {"path": "/\x1b[2J\n", "status": 404}], "table")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines == [["/a[red]b[/blue]"], ["/\\x1b[2J\\n", "404"]]
+
+
+def test_a_long_table_does_not_take_seconds(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"n": n, "text": f"row {n}", "nothing": None} for n in range(20_000)]
+    began = time.process_time()
+    cli.show(rows, "table")
+    assert time.process_time() - began < 2
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("n      text       nothing", "19999  row 19999", 20_001)
+
+
 def test_traffic_says_what_became_of_the_requests(lab: str) -> None:
     done = run("traffic", "web", "http://web/", "--name", lab, "--rate", "47", "--duration", "1", "-o", "json")
     summary = json.loads(done.stdout)
@@ -155,6 +188,33 @@ def test_exec_ends_with_the_commands_exit_code(lab: str) -> None:
     assert json.loads(done.stdout) == {"exit_code": 7, "stdout": "yes", "stderr": "no\n"}
 
 
+def test_exec_sees_the_pods_environment_and_not_that_of_whoever_brought_the_lab_up(lab: str) -> None:
+    lines = run("exec", "web", "--name", lab, "--", "env").stdout.splitlines()
+    found = dict(line.split("=", 1) for line in lines)
+    assert (found["POD_NAME"], found["POD_NAMESPACE"], found["HOME"]) == ("web-1", "default", "/root")
+    assert set(found) <= {"POD_NAME", "POD_NAMESPACE", "HOME", "PATH", "LANG", "PWD", "SHLVL", "_", "OLDPWD"} | {
+        "PYTHONDONTWRITEBYTECODE"
+    }
+
+
+def test_a_workload_that_never_is_ready_can_be_looked_into(lab: str) -> None:
+    try:
+        applied = run("apply", "--name", lab, "-f", "-", "--timeout", "1", stdin=NEVER)
+        assert applied.exit_code == 1
+        assert "deployment default/never 0/1 ready (never-1: app ended with 3" in applied.stderr
+        assert run("logs", "never", "--name", lab).stdout.startswith("no database\n")
+        assert run("exec", "never", "--name", lab, "--", "hostname").stdout == "never-1\n"
+        refused(run("traffic", "never", "http://web/", "--name", lab), 2, "no pod or ready workload 'never'")
+    finally:
+        run("delete", "deployment", "never", "--name", lab)
+
+
+def test_pods_have_no_documents_but_those_applied_and_yaml_says_so(lab: str) -> None:
+    done = run("get", "pods", "--name", lab, "-o", "yaml")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "no documents of this kind" in done.stderr
+
+
 def test_logs_are_a_list_of_lines(lab: str) -> None:
     assert json.loads(run("logs", "web", "--name", lab, "-o", "json").stdout)[0] == "echo listens on 8080"
 
@@ -171,6 +231,18 @@ def test_delete_by_kind_and_name_and_by_document(lab: str) -> None:
 def test_up_again_leaves_the_lab_as_it_is(lab: str) -> None:
     done = run("up", "--name", lab, "--nodes", "3", "-o", "json")
     assert (done.exit_code, json.loads(done.stdout)["nodes"]) == (0, 1)
+    assert f"lab {lab} stays as it was made: nodes=1" in done.stderr
+    assert "nodes=1" in run("up", "--name", lab, "--nodes", "3").stdout
+
+
+def test_the_repr_of_a_lab_tells_how_it_is(lab: str, lab_name: Callable[[], str]) -> None:
+    assert "web-1" in Lab(lab)._repr_html_()
+    down = Lab(lab_name())
+    assert down._repr_html_() == f"<b>{down!r}</b>"
+    with pytest.raises(Unavailable, match="is not up"):
+        down.pods()
+    with pytest.raises(MeshlabError, match="expected a list of words"):
+        Lab(lab).exec("web", "ls /")
 
 
 def test_down_twice_is_fine() -> None:
@@ -316,6 +388,7 @@ def test_wrong_use_is_one_error(words: list[str], code: int, said: str) -> None:
         (["get", "secvice"], 2, "did you mean service?"),
         (["get", "wombats"], 2, "kinds: "),
         (["delete", "pod", "nobody"], 2, "not there: Pod/default/nobody"),
+        (["delete", "pod", "web-1"], 2, "belongs to Deployment web"),
         (["exec", "nobody", "--", "true"], 2, "pods here: default/web-1"),
         (["exec", "web", "--timeout", "0", "--", "true"], 2, "expected seconds"),
         (["exec", "web", "--timeout", "0.2", "--", "sleep", "9"], 1, "did not end in 0.2 s"),

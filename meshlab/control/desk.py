@@ -49,14 +49,17 @@ class Desk:
         self.proxies: dict[str, ProxyRow] = {}
         self.events: deque[dict[str, Any]] = deque(maxlen=_EVENTS_KEPT)
         self._count = 0
-        self.peers: dict[str, dict[str, Any]] = {}
+
+    @property
+    def peers(self) -> dict[str, dict[str, Any]]:
+        """Every address ever seen, by whichever control plane of this lab."""
+        return self._flows.peers
 
     def see(self, world: World) -> None:
         """The newest world: admit its pods, remember every address ever seen."""
         self._world = world
+        self._flows.know(_peer(world, endpoint) for endpoint in world.endpoints if endpoint.ip)
         for endpoint in world.endpoints:
-            if endpoint.ip:
-                self.peers[endpoint.ip] = _peer(world, endpoint)
             self.row(str(endpoint.pod)).node = endpoint.node
         there = {str(e.pod) for e in world.endpoints} | {node_client(e.node) for e in world.endpoints}
         gone = {name for name, row in self.proxies.items() if not row.connected} - there

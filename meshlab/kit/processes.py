@@ -117,7 +117,11 @@ def spawn(command: Sequence[str], *, log: Path, env: Mapping[str, str] | None = 
 
 
 async def communicate(
-    command: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
+    command: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    timeout_s: float | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> tuple[int, bytes, bytes]:
     """Run a command to its end without blocking the loop. TimeoutError ends its whole session."""
     child = await asyncio.create_subprocess_exec(
@@ -126,6 +130,7 @@ async def communicate(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
+        env=None if env is None else dict(env),
     )
     try:
         out, err = await asyncio.wait_for(child.communicate(stdin), timeout_s)

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any, Self
 
 from meshlab.errors import CannotRun, InvalidDocuments, MeshlabError, NotFound, TimedOut
@@ -35,6 +35,10 @@ Progress = Callable[[str], None]
 
 def _silent(_: str) -> None:
     return None
+
+
+def _belongs(pod: PodStatus, deployment: Deployment) -> bool:
+    return (pod.pod.namespace, pod.workload) == (deployment.namespace, deployment.name)
 
 
 def _require_owner(layout: Layout) -> None:
@@ -95,6 +99,16 @@ class Lab:
         known = {field.name for field in fields(Settings)} - {"name"}
         return cls(name, progress=progress, **{key: value for key, value in stored.items() if key in known})
 
+    def _as_it_stands(self) -> None:
+        """Take the settings of the lab that was found up, whatever was asked for, and say so."""
+        stands = Lab.attach(self.settings.name).settings
+        if stands != self.settings:
+            words = ", ".join(
+                f"{key}={value}" for key, value in asdict(stands).items() if value != getattr(self.settings, key)
+            )
+            self._progress(f"lab {stands.name} stays as it was made: {words}")
+            self.settings = stands
+
     def up(self) -> Lab:
         """Bring the lab up and wait until its control plane answers; a lab that is up already stays as it is.
 
@@ -104,6 +118,7 @@ class Lab:
 
         doctor.require()
         loop.run(self._up())
+        self._as_it_stands()
         return self
 
     async def _up(self) -> None:
@@ -121,7 +136,7 @@ class Lab:
         try:
             await self._control.json("/status")
         except MeshlabError as error:
-            return str(error)
+            return str(error) if self._layout.control_socket.exists() else "it is starting"
         return ""
 
     def down(self) -> None:
@@ -175,7 +190,14 @@ class Lab:
         """Delete one object by kind and name."""
         found = reading.kind_name(kind)
         ref = Ref(found, "" if found == "Namespace" else namespace, name)
-        return loop.run(self._runtime.delete([ref]))
+        try:
+            return loop.run(self._runtime.delete([ref]))
+        except NotFound:
+            for pod in self.pods() if found == "Pod" else ():
+                if str(pod.pod) == f"{namespace}/{name}" and pod.workload != name:
+                    belongs = f"{pod.pod} belongs to Deployment {pod.workload}, which would make another"
+                    raise NotFound(belongs, hint=f"meshlab delete deployment {pod.workload} -n {namespace}") from None
+            raise
 
     def get(self, kind: str = "pods", *, namespace: str = "") -> pd.DataFrame:
         """Objects of a kind (`pods`, `services`, `deployments`, `httproutes`, ...), one row each."""
@@ -202,31 +224,38 @@ class Lab:
         """Every pod with its phase, readiness, restarts, node, address."""
         return loop.run(self._runtime.pods())
 
-    def pod(self, name: str, *, namespace: str = "") -> PodId:
-        """The pod meant by `pod`, `ns/pod` or a workload's name (its first ready pod); NotFound says what there is."""
+    def pod(self, name: str, *, namespace: str = "", ready: bool = True) -> PodId:
+        """The pod meant by `pod`, `ns/pod` or a workload's name (its first ready pod; with `ready=False` another where
+        none is ready); NotFound says what there is."""
         if "/" in name:
             namespace, name = name.split("/", 1)
         pods = [pod for pod in self.pods() if not namespace or pod.pod.namespace == namespace]
         chosen = [p for p in pods if p.pod.name == name] or [p for p in pods if p.workload == name and p.ready]
+        if not chosen and not ready:
+            chosen = [p for p in pods if p.workload == name]
         if not chosen:
             known = ", ".join(sorted({str(pod.pod) for pod in pods})) or "none"
-            raise NotFound(f"no pod or ready workload {name!r}", hint=f"pods here: {known}")
+            what = "ready workload" if ready else "workload"
+            raise NotFound(f"no pod or {what} {name!r}", hint=f"pods here: {known}")
         return chosen[0].pod
 
     def exec(
         self, pod: str, command: Sequence[str], *, namespace: str = "", stdin: bytes = b"", timeout_s: float = 60.0
     ) -> ExecResult:
-        """Run a command inside a pod (its network, mounts, hostname, cgroup)."""
-        return loop.run(
-            self._runtime.exec(self.pod(pod, namespace=namespace), list(command), stdin=stdin, timeout_s=timeout_s)
-        )
+        """Run a command (a list of words) inside a pod: its network, mounts, hostname, cgroup, environment."""
+        if isinstance(command, str):  # a sequence, but of letters
+            raise MeshlabError(
+                f"command={command!r}: expected a list of words", hint=f"{command.split()!r}, or ['sh', '-c', ...]"
+            )
+        where = self.pod(pod, namespace=namespace, ready=False)
+        return loop.run(self._runtime.exec(where, list(command), stdin=stdin, timeout_s=timeout_s))
 
     def logs(self, pod: str, *, namespace: str = "", container: str = "") -> str:
         """A pod's output so far; `container="envoy"` for its proxy, pod `control-plane` or `cluster` for a daemon."""
         if pod in ("control-plane", "cluster"):
             path = self._layout.logs / f"{pod}.log"
             return path.read_text(errors="replace") if path.exists() else ""
-        where = self.pod(pod, namespace=namespace)
+        where = self.pod(pod, namespace=namespace, ready=False)
 
         async def read() -> bytes:
             return b"".join([line async for line in self._runtime.logs(where, container=container)])
@@ -262,7 +291,8 @@ class Lab:
         for deployment in mesh.all(Deployment):
             have = ready.get((deployment.namespace, deployment.name), 0)
             if have < deployment.replicas:
-                return f"deployment {deployment.namespace}/{deployment.name} {have}/{deployment.replicas} ready"
+                why = next((f" ({p.pod.name}: {p.message})" for p in pods if _belongs(p, deployment) and p.message), "")
+                return f"deployment {deployment.namespace}/{deployment.name} {have}/{deployment.replicas} ready{why}"
         for bare in mesh.all(Pod):
             if not ready.get((bare.namespace, bare.name)):
                 return f"pod {bare.namespace}/{bare.name} not ready"
@@ -333,6 +363,8 @@ class Lab:
         return f"Lab({self.settings.name!r}, nodes={self.settings.nodes}, mode={self.settings.mode}, {state})"
 
     def _repr_html_(self) -> str:
-        if not self._layout.settings.exists():
+        try:
+            pods = self.get("pods")
+        except MeshlabError:  # it is down, or its daemon does not answer: a repr has no traceback
             return f"<b>{self!r}</b>"
-        return f"<b>{self!r}</b>{self.get('pods').to_html(index=False)}"
+        return f"<b>{self!r}</b>{'' if pods.empty else pods.to_html(index=False)}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 _HEAD = struct.Struct("<IHIQ")
 """Bytes of payload, bytes of the reporter's name, rows in the payload, time received (ns)."""
@@ -30,6 +32,7 @@ class FlowStore:
 
     Each segment begins with a record without a reporter, whose payload says what was counted so far: a new control
     plane goes on counting where the last one ended, whatever was evicted in between.
+    Beside them, `peers.jsonl` says who had which address: rows tell addresses only, and outlive pods.
     """
 
     def __init__(self, folder: Path, max_bytes: int = 256 << 20) -> None:
@@ -38,6 +41,9 @@ class FlowStore:
         self.rows: Counter[str] = Counter()
         """Rows received, by reporter, since that proxy started."""
         self.evicted_bytes = 0
+        self._peers_file = folder / "peers.jsonl"
+        self.peers: dict[str, dict[str, Any]] = _peers(self._peers_file)
+        """Who has, or had last, each address; in the order in which the addresses came."""
         segments = self._segments()
         if segments:
             self._recount(segments[-1].read_bytes())
@@ -88,6 +94,15 @@ class FlowStore:
         self._number += 1
         self._file = self._open()
 
+    def know(self, peers: Iterable[dict[str, Any]]) -> None:
+        """Remember who has which address (`ip`)."""
+        news = [peer for peer in peers if self.peers.get(peer["ip"]) != peer]
+        if not news:
+            return
+        with self._peers_file.open("a") as file:  # the first newline ends what a killed control plane left half written
+            file.write("".join(f"\n{json.dumps(peer)}" for peer in news))
+        self.peers.update((peer["ip"], peer) for peer in news)
+
     def read(self) -> bytes:
         """Everything that is kept, as `records` reads it."""
         return b"".join(_whole(path.read_bytes()) for path in self._segments())
@@ -95,6 +110,15 @@ class FlowStore:
     def counters(self) -> dict[str, object]:
         """`rows` by reporter, and `evicted_bytes`."""
         return {"rows": dict(self.rows), "evicted_bytes": self.evicted_bytes}
+
+
+def _peers(path: Path) -> dict[str, dict[str, Any]]:
+    known = {}
+    for line in path.read_text().splitlines() if path.exists() else []:
+        with contextlib.suppress(ValueError):
+            peer = json.loads(line)
+            known[peer["ip"]] = peer
+    return known
 
 
 def _whole(raw: bytes) -> bytes:

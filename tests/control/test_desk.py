@@ -154,6 +154,15 @@ def test_addresses_are_remembered_after_their_pods_are_gone(desk: Desk) -> None:
     assert desk.peers[API.ip]["services"] == ["api", "peers"]
 
 
+def test_a_new_control_plane_knows_the_addresses_of_pods_that_are_gone(
+    desk: Desk, key: TokenKey, tmp_path: Path
+) -> None:
+    later = Desk(key, FlowStore(tmp_path / "flows"))
+    later.see(World(world().mesh, (API,)))
+    assert later.peers[OLD.ip] == desk.peers[OLD.ip]
+    assert later.peers[OLD.ip]["pod"] == "old-1"
+
+
 def test_access_logs_are_kept_as_they_came(desk: Desk, tmp_path: Path) -> None:
     desk.logged("shop/web-1", b"\x00raw", 3)
     [record] = records(FlowStore(tmp_path / "flows").read())

@@ -109,3 +109,22 @@ def test_a_half_record_at_the_end_of_bytes_is_left_out(tmp_path: Path) -> None:
 def test_nobody_else_may_read_the_folder(tmp_path: Path) -> None:
     FlowStore(tmp_path / "new")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_who_had_an_address_outlives_the_control_plane_even_one_killed_while_writing(tmp_path: Path) -> None:
+    flows = FlowStore(tmp_path)
+    web, api = {"ip": "10.1.0.1", "pod": "web-1"}, {"ip": "10.1.0.2", "pod": "api-1"}
+    flows.know([web, api])
+    flows.know([web])
+    flows.know([{**api, "services": ["api"]}])
+    assert FlowStore(tmp_path).peers == {"10.1.0.1": web, "10.1.0.2": {**api, "services": ["api"]}}
+    file = tmp_path / "peers.jsonl"
+    size = file.stat().st_size
+    FlowStore(tmp_path).know([web])
+    assert file.stat().st_size == size
+    file.write_bytes(file.read_bytes()[:-5])
+    after = FlowStore(tmp_path)
+    assert after.peers == {"10.1.0.1": web, "10.1.0.2": api}
+    new = {"ip": "10.1.0.3", "pod": "new-1"}
+    after.know([new])
+    assert FlowStore(tmp_path).peers["10.1.0.3"] == new

@@ -49,6 +49,7 @@ _VERSIONS = {
     log.HTTPAccessLogEntry.HTTP2: "http2",
 }
 Peers = Mapping[str, Mapping[str, Any]]
+Own = dict[str, Mapping[str, Any]]
 
 
 def decode(payload: bytes, reporter: str, peers: Peers) -> Iterator[FlowEvent]:
@@ -56,27 +57,31 @@ def decode(payload: bytes, reporter: str, peers: Peers) -> Iterator[FlowEvent]:
     proxy speaks for many); `peers` tells addresses apart (names only: who a peer
     *is*, its certificate says)."""
     message = als_pb2.StreamAccessLogsMessage.FromString(payload)
-    pods = {f"{peer['namespace']}/{peer['pod']}": peer for peer in peers.values()}
+    # A later pod may have the name of a former one, on another node: its own address tells which of them reports.
+    pods: dict[str, Own] = {}
+    for ip, peer in peers.items():
+        pods.setdefault(f"{peer['namespace']}/{peer['pod']}", {})[ip] = peer
 
-    def own(common: log.AccessLogCommon) -> Mapping[str, Any]:
+    def mine(common: log.AccessLogCommon) -> Own:
         return pods.get(common.custom_tags.get("pod") or reporter, {})
 
     for http in message.http_logs.log_entry:
-        yield _http(http, own(http.common_properties), peers)
+        yield _http(http, mine(http.common_properties), peers)
     for tcp in message.tcp_logs.log_entry:
-        yield _tcp(tcp, own(tcp.common_properties), peers)
+        yield _tcp(tcp, mine(tcp.common_properties), peers)
 
 
 def _ms(duration: Any) -> float | None:
     return duration.seconds * 1e3 + duration.nanos / 1e6 if duration.ByteSize() else None
 
 
-def _ends(common: log.AccessLogCommon, own: Mapping[str, Any], peers: Peers) -> dict[str, Any]:
-    """Both ends of a flow, from the reporter's side."""
+def _ends(common: log.AccessLogCommon, mine: Own, peers: Peers) -> dict[str, Any]:
+    """Both ends of a flow, from the reporter's side; `mine` are the addresses of pods of its name."""
     tags = common.custom_tags
     inbound = tags.get("direction") == "inbound"
     client = common.downstream_direct_remote_address.socket_address
     local = common.downstream_local_address.socket_address
+    own = mine.get((local if inbound else client).address) or next(reversed(mine.values()), {})
     server = local if inbound else common.upstream_remote_address.socket_address
     if not server.address:
         server = local
@@ -123,7 +128,7 @@ def _service(cluster: str, destination: Mapping[str, Any]) -> str | None:
     return f"{destination['namespace']}/{services[0]}" if len(services) == 1 else None
 
 
-def _http(entry: log.HTTPAccessLogEntry, own: Mapping[str, Any], peers: Peers) -> FlowEvent:
+def _http(entry: log.HTTPAccessLogEntry, mine: Own, peers: Peers) -> FlowEvent:
     common, request, response = entry.common_properties, entry.request, entry.response
     status = response.response_code.value or None
     outcome = _outcome(common, response.response_code_details, status)
@@ -144,7 +149,7 @@ def _http(entry: log.HTTPAccessLogEntry, own: Mapping[str, Any], peers: Peers) -
         response_bytes=response.response_body_bytes,
         trace_id=trace[1] if len(trace) == 4 else None,
         **outcome,
-        **_ends(common, own, peers),
+        **_ends(common, mine, peers),
     )
 
 
@@ -154,7 +159,7 @@ def _method(request: log.HTTPRequestProperties) -> str | None:
     return base_pb2.RequestMethod.Name(request.request_method) if request.request_method else None
 
 
-def _tcp(entry: log.TCPAccessLogEntry, own: Mapping[str, Any], peers: Peers) -> FlowEvent:
+def _tcp(entry: log.TCPAccessLogEntry, mine: Own, peers: Peers) -> FlowEvent:
     common = entry.common_properties
     return FlowEvent(
         kind="connection",
@@ -163,7 +168,7 @@ def _tcp(entry: log.TCPAccessLogEntry, own: Mapping[str, Any], peers: Peers) -> 
         request_bytes=entry.connection_properties.received_bytes,
         response_bytes=entry.connection_properties.sent_bytes,
         **_outcome(common, common.connection_termination_details, None),
-        **_ends(common, own, peers),
+        **_ends(common, mine, peers),
     )
 
 

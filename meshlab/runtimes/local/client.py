@@ -105,6 +105,8 @@ class LocalRuntime:
 
     def _silent(self, error: Exception) -> Unavailable:
         name = self._layout.name
+        if not self._layout.root.exists():
+            return Unavailable(f"lab {name!r} is not up, or was taken down meanwhile", hint=f"meshlab up --name {name}")
         return Unavailable(
             f"lab {name!r} does not answer: {error}", hint=f"meshlab up --name {name} (it takes over what runs)"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,7 @@ from meshlab.kit.ledger import Ledger
 from meshlab.model.workloads import Mode
 from meshlab.model.world import Endpoint, PodId
 from meshlab.runtimes.base import ExecResult, PodHooks, PodStatus, ResourceSample
-from meshlab.runtimes.local import companions
+from meshlab.runtimes.local import companions, sandbox
 from meshlab.runtimes.local.network import Network
 from meshlab.runtimes.local.nodes import Node
 from meshlab.runtimes.local.pod import LivePod, PodSpec, State
@@ -94,25 +94,27 @@ class Kubelet:
     async def exec(
         self, pod: PodId, command: Sequence[str], *, stdin: bytes = b"", timeout_s: float | None = None
     ) -> ExecResult:
-        enter = self._enter(pod)
+        enter, env = self._place(pod)
         if not command or any("\0" in word for word in command):
             raise MeshlabError(
                 "a command is at least one word, none of them with a NUL byte", hint="use stdin for bytes"
             )
         try:
-            code, out, err = await processes.communicate(enter("exec", command), stdin=stdin, timeout_s=timeout_s)
+            code, out, err = await processes.communicate(
+                enter("exec", command), stdin=stdin, timeout_s=timeout_s, env=env
+            )
         except TimeoutError:
             raise TimedOut(f"{command[0]} in {pod} did not end in {timeout_s:g} s; it was ended") from None
         return ExecResult(code, out, err)
 
-    def _enter(self, pod: PodId) -> companions.Enter:
-        """Into a pod; without a namespace: into the node of that name."""
+    def _place(self, pod: PodId) -> tuple[companions.Enter, Mapping[str, str]]:
+        """Into a pod, with its environment; without a namespace: into the node of that name."""
         if not pod.namespace and pod.name in self._nodes:
-            return self._nodes[pod.name].enter
+            return self._nodes[pod.name].enter, sandbox.environment({})
         live = self._live(pod)
         if live.state.walls is None:
             raise NotFound(f"pod {pod} is not running yet", hint="meshlab get pods")
-        return live.state.walls.enter
+        return live.state.walls.enter, live.environment()
 
     def log_path(self, pod: PodId, container: str) -> Path:
         live = self._live(pod)

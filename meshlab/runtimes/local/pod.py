@@ -182,13 +182,22 @@ class LivePod:
         return companions.start(companion, self.folder / companion.name, log, self._walls.enter)
 
     def _start_container(self, container: Container) -> Proc:
-        env = {variable.name: self._value(variable) for variable in container.env}
-        env = {"POD_NAME": self.state.spec.pod.name, "POD_NAMESPACE": self.state.spec.pod.namespace, **env}
+        env = self._variables(container)
         argv = images.command(container, env, self.folder)
         if container.working_dir:
             argv = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', container.working_dir, *argv]
         command = self._walls.enter("app", argv)
         return processes.spawn(command, log=self.logs / f"{container.name}.log", env=sandbox.environment(env))
+
+    def _variables(self, container: Container) -> dict[str, str]:
+        pod = self.state.spec.pod
+        own = {variable.name: self._value(variable) for variable in container.env}
+        return {"POD_NAME": pod.name, "POD_NAMESPACE": pod.namespace, **own}
+
+    def environment(self, container: Container | None = None) -> dict[str, str]:
+        """What a command in a container sees (the first, if none is named): nothing of the daemon's, which are its
+        starter's, secrets and all."""
+        return sandbox.environment(self._variables(container or self.state.spec.template.containers[0]))
 
     def _value(self, variable: EnvVar) -> str:
         spec = self.state.spec
@@ -259,7 +268,9 @@ class LivePod:
         good = bad = 0
 
         async def execute(command: Sequence[str], timeout_s: float) -> int:
-            code, _, _ = await processes.communicate(self._walls.enter("exec", command), timeout_s=timeout_s)
+            code, _, _ = await processes.communicate(
+                self._walls.enter("exec", command), timeout_s=timeout_s, env=self.environment(container)
+            )
             return code
 
         while not self.terminating:

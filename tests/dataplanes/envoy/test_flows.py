@@ -113,6 +113,17 @@ def test_the_callers_row_knows_both_ends_the_service_and_the_route() -> None:
     assert (row.verdict, row.reason) == ("allowed", "ok")
 
 
+def test_a_later_pod_of_the_same_name_is_told_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PEERS, "10.1.0.9", {**PEERS["10.1.0.1"], "ip": "10.1.0.9", "node": "node-later"})
+    later = address("10.1.0.9", 40000)
+    assert http(outbound()).node == "node-web"
+    assert http(outbound(downstream_direct_remote_address=later)).node == "node-later"
+    assert http(outbound(downstream_direct_remote_address=address("127.0.0.1", 1))).node == "node-later"
+    monkeypatch.setitem(PEERS, "10.1.0.9", {**PEERS["10.1.0.2"], "ip": "10.1.0.9", "node": "node-later"})
+    assert http(inbound()).node == "node-api"
+    assert http(inbound(downstream_local_address=later)).node == "node-later"
+
+
 def test_the_servers_row_takes_the_principal_from_the_certificate() -> None:
     row = http(inbound())
     assert (row.reporter, row.node, row.mtls) == ("destination", "node-api", True)
