@@ -304,11 +304,14 @@ def get(kind: str, name: str, namespace: str, output: str) -> None:
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @lab_name
 @namespace_option
+@click.option("-i", "--stdin", "interactive", is_flag=True, help="Pass standard input on, to its end.")
 @click.option("--timeout", "timeout_s", type=_Seconds(), default=60.0, show_default=True)
 @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
-def exec(pod: str, command: tuple[str, ...], name: str, namespace: str, timeout_s: float, output: str) -> None:  # noqa: A001
+def exec(  # noqa: A001
+    pod: str, command: tuple[str, ...], name: str, namespace: str, interactive: bool, timeout_s: float, output: str
+) -> None:
     """Run a command inside a pod: meshlab exec POD -- CMD. Ends with the command's exit code."""
-    stdin = b"" if sys.stdin is None or sys.stdin.isatty() else sys.stdin.buffer.read()
+    stdin = sys.stdin.buffer.read() if interactive else b""
     done = _attach(name).exec(pod, command, namespace=namespace, stdin=stdin, timeout_s=timeout_s)
     if output == "json":
         texts = {"stdout": done.stdout.decode(errors="replace"), "stderr": done.stderr.decode(errors="replace")}

@@ -183,7 +183,9 @@ def test_lost_requests_end_with_1(lab: str) -> None:
 
 
 def test_exec_ends_with_the_commands_exit_code(lab: str) -> None:
-    done = run("exec", "web", "--name", lab, "-o", "json", "--", "sh", "-c", "cat; echo no >&2; exit 7", stdin="yes")
+    done = run(
+        "exec", "-i", "web", "--name", lab, "-o", "json", "--", "sh", "-c", "cat; echo no >&2; exit 7", stdin="yes"
+    )
     assert done.exit_code == 7
     assert json.loads(done.stdout) == {"exit_code": 7, "stdout": "yes", "stderr": "no\n"}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from meshlab.kit.files import write_whole
 from meshlab.model.ids import SpiffeId
 
 _BACKDATE = dt.timedelta(seconds=60)
@@ -95,10 +95,10 @@ def _create(folder: Path, trust_domain: str) -> None:
         _builder(name, root_name, key.public_key(), now - _BACKDATE, now + _INTERMEDIATE_LIFE), root_key, 0,
         trust_domain,
     )  # fmt: skip
-    _write(folder / "root.key", _key_pem(root_key))
-    _write(folder / "root.pem", root.public_bytes(serialization.Encoding.PEM))
-    _write(folder / "intermediate.pem", intermediate.public_bytes(serialization.Encoding.PEM))
-    _write(folder / "intermediate.key", _key_pem(key))
+    write_whole(folder / "root.key", _key_pem(root_key))
+    write_whole(folder / "root.pem", root.public_bytes(serialization.Encoding.PEM))
+    write_whole(folder / "intermediate.pem", intermediate.public_bytes(serialization.Encoding.PEM))
+    write_whole(folder / "intermediate.key", _key_pem(key))
 
 
 def _name(text: str) -> x509.Name:
@@ -141,10 +141,3 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.touch(mode=0o600)
-    temporary.write_bytes(content)
-    temporary.rename(path)

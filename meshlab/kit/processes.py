@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from meshlab.kit.files import write_whole
+
 _JOIN = 'echo $$ > "$0" && exec "$@"'
 
 
@@ -152,6 +154,6 @@ async def keep(memory: Path, start: Callable[[], Proc]) -> None:
             known = Proc(int(pid), float(started))
         if known is None or not known.alive():
             known = start()
-            memory.write_text(f"{known.pid} {known.started!r}")
+            write_whole(memory, f"{known.pid} {known.started!r}".encode())
         await known.exited()
         await asyncio.sleep(max(0.0, began + 0.5 - time.monotonic()))

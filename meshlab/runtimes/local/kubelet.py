@@ -11,6 +11,7 @@ import psutil
 
 from meshlab.errors import MeshlabError, NotFound, TimedOut
 from meshlab.kit import cgroups, processes
+from meshlab.kit.files import write_whole
 from meshlab.kit.layout import Layout
 from meshlab.kit.ledger import Ledger
 from meshlab.model.workloads import Mode
@@ -34,11 +35,15 @@ class Kubelet:
         self._nodes = {name: Node(name, layout, network) for name in network.nodes}
         self._stops: dict[PodId, asyncio.Task[None]] = {}
         self._group = cgroups.lab_group(layout.name) / "pods"
+        self._numbers = layout.pods / "number"
+        """The highest pod number so far, over restarts of the daemon: an address is not soon given to another pod."""
         self._number = 0
 
     def start(self) -> None:
         """Adopt the pods that a former daemon left running."""
         self._layout.pods.mkdir(exist_ok=True, mode=0o711)
+        if self._numbers.exists():
+            self._number = int(self._numbers.read_text())
         for path in sorted(self._layout.pods.glob("*/state")):
             state: State = pickle.loads(path.read_bytes())
             self._number = max(self._number, state.number)
@@ -58,6 +63,7 @@ class Kubelet:
         if spec.pod in self._pods:
             return
         self._number += 1
+        write_whole(self._numbers, str(self._number).encode())
         self._take(State(spec, self._number, self._network.pod_ip(spec.node, self._number)))
 
     def stop(self, pod: PodId) -> None:

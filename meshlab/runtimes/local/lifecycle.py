@@ -16,6 +16,7 @@ import aiohttp
 
 from meshlab.errors import CannotRun
 from meshlab.kit import cgroups, processes
+from meshlab.kit.files import write_whole
 from meshlab.kit.layout import Layout
 from meshlab.kit.ledger import Ledger
 from meshlab.kit.processes import Proc
@@ -72,7 +73,7 @@ def _make(layout: Layout, settings: Settings) -> None:
     ledger.record("folder", str(layout.root))
     ledger.record("cgroup", str(cgroups.lab_group(layout.name)))
     layout.logs.mkdir(exist_ok=True, mode=0o700)
-    _write_settings(layout, settings)
+    write_whole(layout.settings, json.dumps(asdict(settings)).encode())
 
 
 async def _start(layout: Layout) -> None:
@@ -83,14 +84,6 @@ async def _start(layout: Layout) -> None:
             words = last_words(layout.logs / "cluster.log")
             raise CannotRun(f"the cluster daemon did not come up: {words}", hint="meshlab doctor")
         await asyncio.sleep(0.05)
-
-
-def _write_settings(layout: Layout, settings: Settings) -> None:
-    """Whole or not at all: a lab without settings is made anew by the next `up`."""
-    temporary = layout.settings.with_suffix(".tmp")
-    temporary.touch(mode=0o600)
-    temporary.write_text(json.dumps(asdict(settings)))
-    temporary.rename(layout.settings)
 
 
 def last_words(path: Path) -> str:

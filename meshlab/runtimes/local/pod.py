@@ -13,6 +13,7 @@ from typing import Any
 
 from meshlab.errors import MeshlabError
 from meshlab.kit import netns, processes
+from meshlab.kit.files import write_whole
 from meshlab.kit.processes import Proc
 from meshlab.model.workloads import Container, EnvVar, Mode, PodTemplate, Probe
 from meshlab.model.world import Endpoint, PodId
@@ -294,10 +295,7 @@ class LivePod:
         self._on_change()
 
     def _save(self) -> None:
-        temporary = self.folder / "state.tmp"
-        temporary.touch(mode=0o600)
-        temporary.write_bytes(pickle.dumps(self.state))
-        temporary.rename(self.folder / "state")
+        write_whole(self.folder / "state", pickle.dumps(self.state))
 
     # its end
 

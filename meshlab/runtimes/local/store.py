@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from meshlab.errors import NotFound
+from meshlab.kit.files import write_whole
 from meshlab.model import documents
 from meshlab.model.ids import Ref
 from meshlab.model.mesh import Mesh
@@ -102,13 +102,7 @@ class Store:
             "cursor": cursor,
             "revision": self.revision,
         }
-        temporary = self._path.with_suffix(".tmp")
-        temporary.touch(mode=0o600)
-        with temporary.open("w") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(self._path)
+        write_whole(self._path, json.dumps(content).encode())
 
 
 def _mesh(manifests: dict[Ref, Manifest]) -> Mesh:
