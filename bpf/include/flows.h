@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
+/* Same-node connections of meshed pods, from before the SYN to the client's close: who the kernel knows the client to be.
+ * inserted in: sockops.c (TCP_CONNECT_CB); deleted in: sockops.c (close of the client's socket);
+ * read in: lookup.c, sockops.c, msg.c. Size: 65536 x 164 bytes, allocated as used. */
+#ifndef MESHLAB_FLOWS_H
+#define MESHLAB_FLOWS_H
+#include "types.h"
+#define PATH_BYTES 48
+/* One direction of a pair, see msg.c. */
+struct direction {
+    u64 bytes;            /* sent over the short cut */
+    u32 spent;            /* of the present budget */
+    u32 drained;          /* the receiver's copied_seq when it last sent something itself */
+    u8 drained_known, on_tcp, lost, pad[5];
+};
+struct exchange {
+    u64 began_ns;
+    u32 request_bytes, response_bytes, path_hash;
+    u16 status;
+    u8 state, method, path_length, pad[3];
+    char path[PATH_BYTES];
+};
+struct flow {
+    u64 generation;
+    u64 started_ns;
+    u32 source_pod, source_identity, destination_pod, destination_identity, service;
+    u32 setup_us;
+    u32 policy;
+    u16 reason;
+    u8 closed_by, pad;
+    struct direction request, response;
+    struct exchange http;
+};
+#define CLOSED_BY_SOURCE 1
+#define CLOSED_BY_DESTINATION 2
+HASH(flows, tuple, flow, 65536);
+#endif
