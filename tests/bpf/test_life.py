@@ -239,3 +239,41 @@ def test_two_nodes_of_one_kernel_do_not_mix(bench: Bench, node: KernelNode) -> N
         assert other.counters()["connects"] == 0
         other.remove()
     assert bench.ask("a", bench.ip("b")) == "b"
+
+
+FULL = """
+import signal
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+server = socket.socket(); server.bind(("0.0.0.0", 8080)); server.listen(0)
+print("ready", flush=True)
+signal.sigwait([signal.SIGUSR1])
+while True:
+    connection, _ = server.accept(); connection.sendall(b"b\\n"); connection.close()
+"""
+WAITING = """
+import select
+sock = socket.socket(); sock.setblocking(False)
+assert sock.connect_ex((sys.argv[1], 8080)) == errno.EINPROGRESS
+print("ready", flush=True)
+select.select([], [sock], [], 60)
+print(errno.errorcode.get(sock.getsockopt(1, 4), "connected"), flush=True)
+"""
+
+
+@pytest.mark.parametrize(("switches", "outcome"), [(1, "connected"), (2, "ECONNREFUSED")])
+def test_a_connection_on_its_way_is_judged_by_one_generation(
+    bench: Bench, node: KernelNode, switches: int, outcome: str
+) -> None:
+    """The queue of b is full, so a's SYN is dropped and comes again a second later, when a new policy denies it: what
+    began under the one before is judged by that; what is older is judged wholly by the present one."""
+    server = bench.start(bench.command("b", [sys.executable, "-I", "-c", PRELUDE + FULL]))
+    node.apply(Plan((), ALL))
+    bench.start(bench.command("c", [sys.executable, "-I", "-c", PRELUDE + WAITING, bench.ip("b")]))
+    eventually(lambda: node.counters()["paired"] == 2, "c is in the queue")
+    waiting = bench.start(bench.command("a", [sys.executable, "-I", "-c", PRELUDE + WAITING, bench.ip("b")]))
+    for _ in range(switches):
+        node.apply(Plan((), defaults((2, DENY))))
+    server.send_signal(signal.SIGUSR1)
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline().strip() == outcome
+    assert node.counters()["denied_at_destination"] == switches - 1
