@@ -86,6 +86,14 @@ static inline void connecting(struct bpf_sock_ops *ctx)
     }
 }
 
+/* A direction may take the short cut at once if nothing was sent over TCP before (see msg.c). */
+static inline void begin_direction(struct bpf_sock_ops *ctx, struct direction *mine)
+{
+    mine->on_tcp = 1;
+    mine->drained = ctx->snd_nxt;
+    mine->drained_known = ctx->data_segs_out == 0 && ctx->snd_una == ctx->snd_nxt;
+}
+
 static inline void pair(struct bpf_sock_ops *ctx, struct tuple *own)
 {
     long failed = pairs.sock_hash_update(ctx, own, BPF_ANY);    /* bcc ends it with a semicolon of its own */
@@ -98,8 +106,11 @@ static inline void established(struct bpf_sock_ops *ctx, int active)
     struct flow *flow = flows.lookup(&client);
     if (!flow)
         return;
-    if (active)
-        flow->setup_us = (u32)((bpf_ktime_get_ns() - flow->started_ns) / 1000);
+    if (active) {
+        u64 took_us = (bpf_ktime_get_ns() - flow->started_ns) / 1000;
+        flow->setup_us = took_us ? (u32)took_us : 1;    /* 0: not established */
+    }
+    begin_direction(ctx, active ? &flow->request : &flow->response);
     pair(ctx, &own);
 }
 

@@ -12,6 +12,7 @@ struct generation {
     u32 flags;
 };
 #define DIVERT_UNKNOWN 1    /* destinations outside the mesh go to Envoy too */
+#define REQUEST_EVENTS 2    /* an event for each HTTP request, beside the aggregated edges */
 HASH(current, current_key, generation, 1);
 
 #define SLOT(number) ((u16)((number) & 1))

@@ -244,7 +244,7 @@ def test_two_nodes_of_one_kernel_do_not_mix(bench: Bench, node: KernelNode) -> N
 FULL = """
 import signal
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-server = socket.socket(); server.bind(("0.0.0.0", 8080)); server.listen(0)
+server = socket.socket(); server.setsockopt(1, 2, 1); server.bind(("0.0.0.0", 8080)); server.listen(0)
 print("ready", flush=True)
 signal.sigwait([signal.SIGUSR1])
 while True:

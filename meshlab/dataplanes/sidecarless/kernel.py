@@ -106,8 +106,11 @@ _TABLES = (
     "rules",
     "flows",
     "originals",
+    "edges",
+    "paths",
 )
-_RAW = ("listeners", "pairs", "events", "sockets")
+_PER_CPU = ("counters", "edges")
+_RAW = ("listeners", "pairs", "events", "sockets", "blank_edge")
 
 
 def load(pin_folder: Path, *, show_log: bool = False) -> Loaded:
@@ -157,7 +160,7 @@ def _check(layout: Layout) -> None:
     """bcc does not compare a pinned map with the text: a map of an older layout would be read as this one."""
     info = libbpf.map_info(layout.descriptor)
     wanted = ctypes.sizeof(layout.key)
-    if info.key_size != wanted or (layout.name != "counters" and info.value_size != ctypes.sizeof(layout.leaf)):
+    if info.key_size != wanted or (layout.name not in _PER_CPU and info.value_size != ctypes.sizeof(layout.leaf)):
         raise CannotRun(
             f"the pinned map {layout.name} has another layout ({info.key_size}+{info.value_size} bytes)",
             hint="meshlab down removes it; SCHEMA in bpf/include/types.h must grow with every change of a map",

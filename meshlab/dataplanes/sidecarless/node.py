@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from meshlab.dataplanes.sidecarless import counters, kernel, libbpf, pins, pods, policy
+from meshlab.dataplanes.sidecarless import counters, edges, kernel, libbpf, pins, pods, policy
+from meshlab.dataplanes.sidecarless.edges import Edge
 from meshlab.dataplanes.sidecarless.kernel import HOOKS, Loaded
 from meshlab.dataplanes.sidecarless.plan import Plan
 from meshlab.dataplanes.sidecarless.pods import Pod
@@ -36,7 +37,9 @@ class KernelNode:
         self.lab, self.node = lab, node
         self._loaded = loaded
         self._links = pins.Links(folder)
-        self.tables = {name: Table(layout) for name, layout in loaded.tables.items() if name != "counters"}
+        self.tables = {
+            name: Table(layout) for name, layout in loaded.tables.items() if name not in ("counters", "edges")
+        }
         self._ring: Ring | None = None
 
     @classmethod
@@ -106,6 +109,10 @@ class KernelNode:
             "map": {libbpf.object_id(descriptor) for descriptor in maps},
             "prog": {libbpf.object_id(descriptor) for descriptor in loaded.programs.values()},
         }
+
+    def edges(self) -> list[Edge]:
+        """HTTP requests between pods of this node, as the kernel read them, one row an edge."""
+        return edges.read(self._loaded.tables["edges"], self.tables["paths"])
 
     def ring(self) -> Ring:
         """The events; one reader at a time."""

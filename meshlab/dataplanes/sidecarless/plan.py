@@ -79,3 +79,5 @@ class Plan:
     addresses: tuple[Address, ...] = ()
     divert_unknown: bool = True
     """Destinations outside the mesh go through the node's Envoy."""
+    request_events: bool = False
+    """An event for each HTTP request, beside the aggregated edges, which are always there."""

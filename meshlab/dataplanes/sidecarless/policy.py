@@ -46,7 +46,7 @@ def apply(tables: Mapping[str, Table], plan: Plan) -> int:
 def _announce(tables: Mapping[str, Table], number: int, previous: int, plan: Plan | None) -> None:
     current = tables["current"]
     if plan is not None:
-        flags = int(plan.divert_unknown)
+        flags = plan.divert_unknown | plan.request_events << 1
     else:
         before = current.get(current.key())
         flags = before.flags if before is not None else 0
