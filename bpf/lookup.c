@@ -83,6 +83,7 @@ int lookup(struct bpf_sk_lookup *ctx)
     if (rule && rule->verdict == VERDICT_ALLOW) {
         flow->policy = rule->policy;
         flow->reason = rule->reason;
+        flow->shortcut = rule->shortcut;
         count(COUNT_INBOUND_ALLOWED);
         return SK_PASS;
     }

@@ -9,7 +9,13 @@
  *    read after the short cut's, what was redirected before is read as well, so the budget is free again.
  *  - each direction begins on TCP with the proof that nothing was sent yet (TCP fast open may have sent).
  * A receiver that waits inside the kernel for a whole buffer (MSG_WAITALL) of TCP data would not see the short cut's; it
- * can do so while it also sends, from another thread. HTTP/1.1 does not: only connections that speak it come back. */
+ * can do so while it also sends, from another thread. HTTP/1.1 does not: only connections that speak it come back.
+ *
+ * What the kernel itself does not do well for a socket among the pairs (6.18): recv with MSG_WAITALL may give less, and a
+ * recv that blocks gives EAGAIN when something other than data wakes it: the acknowledgement of its own half-close, or
+ * room to send for another thread. (To take a socket out of the pairs at its half-close was tried and is worse: what the
+ * other end is just redirecting to it would be lost.) So only connections whose rule says `shortcut` come here: ports
+ * that are known to speak HTTP. */
 #include "include/counters.h"
 #include "include/current.h"
 #include "include/flows.h"
@@ -86,8 +92,9 @@ int message(struct sk_msg_md *msg)
     if (!flow)    /* the client has closed: TCP carries what is left */
         return SK_PASS;
     if (is_client) {
-        if (flow->http.state != HTTP_LOST)
-            observe_request(msg, &flow->http);
+        void *tcp = bpf_skc_to_tcp_sock(sk);
+        if (tcp && flow->http.state != HTTP_LOST)
+            observe_request(msg, &flow->http, *(u32 *)(tcp + OFFSET_WRITE_SEQ) + (u32)flow->request.bytes);
         tell_drained(&flow->response, sk);
         send(msg, &flow->request, &other, flow->http.state != HTTP_LOST);
         return SK_PASS;

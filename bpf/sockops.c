@@ -110,7 +110,11 @@ static inline void established(struct bpf_sock_ops *ctx, int active)
         u64 took_us = (bpf_ktime_get_ns() - flow->started_ns) / 1000;
         flow->setup_us = took_us ? (u32)took_us : 1;    /* 0: not established */
     }
+    if (!flow->shortcut)
+        return;
     begin_direction(ctx, active ? &flow->request : &flow->response);
+    if (active)
+        flow->http.sequence = ctx->snd_nxt;
     pair(ctx, &own);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
 /* Same-node connections of meshed pods, from before the SYN to the client's close: who the kernel knows the client to be.
  * inserted in: sockops.c (TCP_CONNECT_CB); deleted in: sockops.c (close of the client's socket);
- * read in: lookup.c, sockops.c, msg.c. Size: 65536 x 224 bytes, allocated as used. */
+ * read in: lookup.c, sockops.c, msg.c. Size: 65536 x 240 bytes, allocated as used. */
 #ifndef MESHLAB_FLOWS_H
 #define MESHLAB_FLOWS_H
 #include "types.h"
@@ -18,8 +18,10 @@ struct direction {
 /* HTTP/1.1 on this connection, see http.h. */
 struct exchange {
     u64 began_ns;
-    u64 request_left;    /* bytes of the request's body still to come */
+    u64 position;        /* of the client's stream: bytes that it has sent, whichever way */
+    u64 request_end;     /* the position where the present request ends */
     u64 request_bytes;
+    u32 sequence;        /* the low half of `position`, as the kernel counts */
     u32 path_hash;
     u8 state, method, path_length, pad;
     char path[PATH_BYTES];
@@ -34,7 +36,7 @@ struct flow {
     u32 setup_us;
     u32 policy;
     u16 reason;
-    u8 closed_by, pad;
+    u8 closed_by, shortcut;
     struct direction request, response;
     struct exchange http;
 };

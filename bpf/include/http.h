@@ -11,7 +11,7 @@
 
 #define HEAD_BYTES 1024             /* a longer request head is not parsed */
 #define RESPONSE_HEAD_BYTES 512    /* of a longer response head the length of the body is not known */
-#define UNTIL_RESPONSE (1ULL << 62)
+#define UNTIL_RESPONSE (1ULL << 62)    /* a body in chunks: where it ends is not known */
 #define METHOD_GET 1
 #define METHOD_POST 2
 #define METHOD_PUT 3
@@ -137,16 +137,23 @@ static inline void keep_path(struct exchange *http, void *data, u64 skip, void *
     http->path_hash = hash ? (u32)hash : 1;
 }
 
-/* A message of the client. */
-static inline void observe_request(struct sk_msg_md *msg, struct exchange *http)
+/* Where the client's stream is, before this message. Counted by the kernel's own numbers: a program is not asked about
+ * every message (the verdict on one that met a full buffer is kept for the next). */
+static inline void advance(struct exchange *http, u32 sequence)
+{
+    http->position += (u32)(sequence - http->sequence);
+    http->sequence = sequence;
+}
+
+/* A message of the client. `sequence` is how much it sent before, in the low 32 bits. */
+static inline void observe_request(struct sk_msg_md *msg, struct exchange *http, u32 sequence)
 {
     u64 size = msg->size;
     u64 skip = 0;
-    if (http->request_left) {
-        if (size > http->request_left)
+    advance(http, sequence);
+    if (http->position < http->request_end) {
+        if (http->position + size > http->request_end)
             lose(http, COUNT_HTTP_PIPELINED);
-        else if (http->request_left != UNTIL_RESPONSE)
-            http->request_left -= size;
         return;
     }
     if (http->state == HTTP_WAITING)
@@ -164,10 +171,9 @@ static inline void observe_request(struct sk_msg_md *msg, struct exchange *http)
     struct head head = scan(msg->data, msg->data_end, HEAD_BYTES, size);
     if (!head.bytes)
         return lose(http, COUNT_HTTP_UNPARSED);
-    u64 rest = size - head.bytes;
-    if (!head.chunked && rest > head.body)
+    http->request_end = head.chunked ? UNTIL_RESPONSE : http->position + head.bytes + head.body;
+    if (http->position + size > http->request_end)
         return lose(http, COUNT_HTTP_PIPELINED);
-    http->request_left = head.chunked ? UNTIL_RESPONSE : head.body - rest;
     http->request_bytes = head.body;
     http->began_ns = bpf_ktime_get_ns();
     http->state = HTTP_WAITING;
@@ -229,8 +235,8 @@ static inline void observe_response(struct sk_msg_md *msg, struct flow *flow, st
         return;
     u64 body = scan(msg->data, msg->data_end, RESPONSE_HEAD_BYTES, http->began_ns).body;
     u64 latency_ns = bpf_ktime_get_ns() - http->began_ns;
-    if (http->request_left == UNTIL_RESPONSE)
-        http->request_left = 0;
+    if (http->request_end == UNTIL_RESPONSE)
+        http->request_end = 0;
     http->state = HTTP_IDLE;
     count(COUNT_HTTP_RESPONSES);
     add_to_edge(flow, status, latency_ns / 1000, body);

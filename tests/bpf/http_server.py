@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server for a pod, by path: `PORT`. GET /N answers with N bytes, POST echoes the body, /status/NNN."""
+"""A small HTTP/1.1 server for a pod, by path: `PORT`. GET /N answers with N bytes, POST echoes, /status/NNN."""
 
 import os
 import socket

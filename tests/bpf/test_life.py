@@ -269,7 +269,7 @@ def test_a_connection_on_its_way_is_judged_by_one_generation(
     server = bench.start(bench.command("b", [sys.executable, "-I", "-c", PRELUDE + FULL]))
     node.apply(Plan((), ALL))
     bench.start(bench.command("c", [sys.executable, "-I", "-c", PRELUDE + WAITING, bench.ip("b")]))
-    eventually(lambda: node.counters()["paired"] == 2, "c is in the queue")
+    eventually(lambda: node.counters()["inbound_allowed"] == 1, "c is in the queue")
     waiting = bench.start(bench.command("a", [sys.executable, "-I", "-c", PRELUDE + WAITING, bench.ip("b")]))
     for _ in range(switches):
         node.apply(Plan((), defaults((2, DENY))))

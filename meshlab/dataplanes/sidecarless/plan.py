@@ -60,6 +60,8 @@ class Rule:
     port: int = ANY_PORT
     source: int = ANY_SOURCE
     policy: int = 0
+    shortcut: bool = False
+    """May its connections skip TCP? For ports known to speak HTTP: bpf/msg.c says what others may not like."""
 
 
 @dataclass(frozen=True)

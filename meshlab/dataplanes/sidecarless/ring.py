@@ -7,6 +7,7 @@ twice in a row, so that a record never wraps for the reader. Each record has a h
 from __future__ import annotations
 
 import mmap
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,20 @@ _BUSY, _DISCARDED = np.uint32(1 << 31), np.uint32(1 << 30)
 _HEADER_BYTES = 8
 
 
+def _with_text(record: np.dtype[Any]) -> np.dtype[Any]:
+    """Arrays of characters as strings."""
+    fields: Mapping[str, Any] = record.fields or {}
+    kinds = [np.dtype(f"S{kind.itemsize}") if kind.base == np.dtype("S1") else kind for kind, *_ in fields.values()]
+    offsets = [field[1] for field in fields.values()]
+    return np.dtype({"names": list(fields), "formats": kinds, "offsets": offsets, "itemsize": record.itemsize})
+
+
 class Ring:
     """Records of one fixed size. Not for two threads."""
 
     def __init__(self, descriptor: int, record: type[Any]) -> None:
         size = int(libbpf.map_info(descriptor).max_entries)
-        body = np.dtype(record)
+        body = _with_text(np.dtype(record))
         self._record = np.dtype([("length", "<u4"), ("page", "<u4"), ("body", body)])
         if self._record.itemsize != _HEADER_BYTES + (body.itemsize + 7) // 8 * 8:
             raise AssertionError("the record of an event must be a multiple of 8 bytes")
