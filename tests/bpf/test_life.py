@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from meshlab.dataplanes.sidecarless import libbpf, pins, source
 from meshlab.dataplanes.sidecarless.node import KernelNode
-from meshlab.dataplanes.sidecarless.plan import Address, Backend, Plan, Rule, Service
+from meshlab.dataplanes.sidecarless.plan import Address, Backend, Plan, PlaneOf, Rule, Service
 from meshlab.errors import CannotRun, MeshlabError
 from meshlab.model.outcomes import Reason
 from tests.bpf.conftest import eventually, nothing_left
@@ -277,3 +278,17 @@ def test_a_connection_on_its_way_is_judged_by_one_generation(
     assert waiting.stdout is not None
     assert waiting.stdout.readline().strip() == outcome
     assert node.counters()["denied_at_destination"] == switches - 1
+
+
+def test_a_pod_changes_its_plane_under_load_without_a_failed_connection(bench: Bench, node: KernelNode) -> None:
+    bench.serve("b"), bench.serve("c")
+    node.apply(Plan((balanced(bench),), ALL))
+    load = Load(bench)
+    meshed = bench.pod("b")
+    for number in range(101):
+        node.add_pod(replace(meshed, plane=PlaneOf.NONE if number % 2 == 0 else PlaneOf.SIDECARLESS))
+    found = load.tally()
+    assert found.keys() == {"b", "c"}, found
+    assert bench.ask("plain", meshed.ip) == "b"  # it ended without the mesh: anybody may call
+    node.add_pod(meshed)
+    assert bench.ask("plain", meshed.ip) == "ECONNREFUSED"

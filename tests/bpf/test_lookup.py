@@ -157,6 +157,23 @@ def test_a_raw_packet_has_no_identity(bench: Bench, node: KernelNode) -> None:
     assert node.counters()["inbound_allowed"] == 0
 
 
+def test_a_pod_cannot_claim_to_be_its_victim(bench: Bench, node: KernelNode) -> None:
+    """A SYN to b with b's own address as its source: a pod's own business does not come from outside."""
+    bench.serve("b")
+    node.apply(Plan((), ALL))
+    lines = RAW.strip().splitlines()
+    refused = "fields = [row.split() for row in open('/proc/net/snmp') if row.startswith('Tcp')]\n" + (
+        "found = dict(zip(*fields)); print(found['OutRsts'], found['AttemptFails'])"
+    )
+    before = bench.run("b", refused)
+    send = "\n".join(lines[: next(i for i, line in enumerate(lines) if line.startswith("while"))])
+    bench.run("c", send, bench.ip("b"), bench.ip("b"), "8080")
+    assert bench.ask("c", bench.ip("b")) == "b"  # after it on the same link
+    assert bench.run("b", refused) == before  # b neither refused a SYN nor broke off a handshake with itself
+    counted = node.counters()
+    assert (counted["inbound_allowed"], counted["steered"], counted["no_proxy"]) == (1, 0, 0)
+
+
 def test_a_pod_that_has_the_address_of_a_dead_one_has_not_its_identity(bench: Bench, node: KernelNode) -> None:
     bench.serve("b")
     node.apply(Plan((), ONLY_A))

@@ -263,3 +263,47 @@ for turn in range(9001):
     assert seen == 4 * 9001
     assert node.counters()["events_lost"] == 0
     assert json.dumps(node.counters())
+
+
+KEPT = """
+connection = client()
+def some():
+    for turn in range(3001):
+        connection.request("GET", "/1000"); assert connection.getresponse().read() == body_of(1000)
+some(); print("ready", flush=True); sys.stdin.readline(); some(); print("exact")
+"""
+
+
+def test_connections_outlive_the_plane(bench: Bench, node: KernelNode, web: str) -> None:
+    """Programs and maps go with the last connection that began under them; nothing breaks before."""
+    child = subprocess.Popen(
+        bench.command("a", [sys.executable, "-I", "-c", PRELUDE + CLIENT + KEPT, web]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    assert node.counters()["redirected"] > 0
+    node.remove()
+    out, _ = child.communicate("\n", timeout=60)
+    assert out == "exact\n"
+
+
+def test_a_new_agent_takes_over_connections_on_the_short_cut(bench: Bench, node: KernelNode, web: str) -> None:
+    child = subprocess.Popen(
+        bench.command("a", [sys.executable, "-I", "-c", PRELUDE + CLIENT + KEPT, web]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+    with KernelNode.open(bench.lab, "node-1") as heir:
+        assert heir.ids()["prog"].isdisjoint(node.ids()["prog"])
+        heir.attach(pods=bench.pods_group, proxy=bench.proxy_group)
+        out, _ = child.communicate("\n", timeout=60)
+        assert out == "exact\n"
+        assert heir.counters()["http_responses"] == 6002
+        [edge] = heir.edges()
+        assert edge.count == 6002

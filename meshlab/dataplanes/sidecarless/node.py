@@ -41,6 +41,7 @@ class KernelNode:
             name: Table(layout) for name, layout in loaded.tables.items() if name not in ("counters", "edges")
         }
         self._ring: Ring | None = None
+        self._closed = False
 
     @classmethod
     def open(cls, lab: str, node: str, *, show_log: bool = False) -> KernelNode:
@@ -57,6 +58,7 @@ class KernelNode:
 
     def attach(self, *, pods: Path, proxy: Path) -> None:
         """Attach below two cgroups: the common ancestor of the pods', and the node's Envoy's, which is not inside it.
+        Envoy starts after this: its listening sockets are known from the moment they listen.
         All or nothing: CannotRun names the hook that the kernel refused."""
         made: list[str] = []
         try:
@@ -90,7 +92,8 @@ class KernelNode:
         return pods.standing(self.tables)
 
     def apply(self, plan: Plan) -> int:
-        """Put a plan in force as a whole; the number of its generation. On an error the present one stays."""
+        """Put a plan in force as a whole, for connections that begin from now on; the number of its generation.
+        On an error the present one stays."""
         return policy.apply(self.tables, plan)
 
     @property
@@ -121,7 +124,10 @@ class KernelNode:
         return self._ring
 
     def close(self) -> None:
-        """Let go; enforcement goes on."""
+        """Let go; enforcement goes on. Twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
         if self._ring is not None:
             self._ring.close()
             self._ring = None
