@@ -67,6 +67,14 @@ def test_an_application_on_the_proxys_port_gets_nothing(bench: Bench, node: Kern
     assert bench.ask("plain", bench.ip("b"), 8080) == "ECONNREFUSED"
 
 
+def test_the_proxys_own_port_leads_nowhere(bench: Bench, node: KernelNode) -> None:
+    """With an answer Envoy would dial itself for ever."""
+    bench.proxy()
+    node.apply(Plan((), ALL))
+    found = seen(bench.ask("plain", bench.ip("b"), 15006))
+    assert found["original"][1] == 0  # an error
+
+
 def test_hbone_and_health_reach_their_own_listeners(bench: Bench, node: KernelNode) -> None:
     bench.proxy(ports="15006,15008")
     node.apply(Plan((), ALL))
