@@ -55,9 +55,10 @@ static inline u64 digits(void *data, void *end, u64 offset, u64 unknown)
 /* Find the end of a head, its Content-Length and whether its body is in chunks. `bytes` is 0 if the end is not there.
  * `unknown` is any number that the verifier does not know. Few branches, and no knowledge carried round the loop: this
  * is most of what the verifier has to walk through. */
-static inline struct head scan(void *data, void *end, u32 limit, u64 unknown)
+static inline struct head scan(struct sk_msg_md *msg, u32 limit, u64 unknown)
 {
     struct head head = {};
+    void *data = msg->data, *end = msg->data_end;
     u64 before = 0, last = 0, bytes = 0, number = 0, chunked = 0;
     for (u32 i = 0; i < limit; i++) {
         if (data + i + 1 > end)
@@ -86,7 +87,8 @@ static inline struct head scan(void *data, void *end, u32 limit, u64 unknown)
     FORGET(bytes, unknown);
     head.bytes = (u32)bytes;
     head.chunked = (u32)chunked;
-    head.body = number ? digits(data, end, number, unknown) : 0;
+    barrier();    /* read the pointers again: how far they are known to be good differs at each end of the loop */
+    head.body = number ? digits(msg->data, msg->data_end, number, unknown) : 0;
     return head;
 }
 
@@ -167,8 +169,8 @@ static inline void observe_request(struct sk_msg_md *msg, struct exchange *http,
     if (!method)
         return lose(http, COUNT_HTTP_UNPARSED);
     keep_path(http, msg->data, skip, msg->data_end, size);
-    barrier();    /* read the pointers again: what the verifier knows of them differs with the path's length */
-    struct head head = scan(msg->data, msg->data_end, HEAD_BYTES, size);
+    barrier();    /* as in scan: it differs with the path's length */
+    struct head head = scan(msg, HEAD_BYTES, size);
     if (!head.bytes)
         return lose(http, COUNT_HTTP_UNPARSED);
     http->request_end = head.chunked ? UNTIL_RESPONSE : http->position + head.bytes + head.body;
@@ -233,7 +235,7 @@ static inline void observe_response(struct sk_msg_md *msg, struct flow *flow, st
         return lose(http, COUNT_HTTP_UNPARSED);
     if (status < 200)
         return;
-    u64 body = scan(msg->data, msg->data_end, RESPONSE_HEAD_BYTES, http->began_ns).body;
+    u64 body = scan(msg, RESPONSE_HEAD_BYTES, http->began_ns).body;
     u64 latency_ns = bpf_ktime_get_ns() - http->began_ns;
     if (http->request_end == UNTIL_RESPONSE)
         http->request_end = 0;

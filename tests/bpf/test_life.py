@@ -229,6 +229,12 @@ def test_a_text_that_does_not_compile_leaves_nothing(bench: Bench, monkeypatch: 
     assert not Path("/sys/fs/bpf/meshlab", bench.lab).exists()
 
 
+def test_programs_stay_well_below_the_verifiers_limit(node: KernelNode) -> None:
+    walked = node.verified()
+    assert max(walked.values()) < 700_000, walked  # of a million; msg.c has the most
+    assert {name for name, count in walked.items() if count > 5_000} <= {"message"}
+
+
 def test_two_nodes_of_one_kernel_do_not_mix(bench: Bench, node: KernelNode) -> None:
     """The local runtime's nodes share a kernel and a cgroup tree: each judges only pods that it knows."""
     bench.serve("b")

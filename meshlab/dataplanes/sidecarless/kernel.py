@@ -135,6 +135,12 @@ def load(pin_folder: Path, *, show_log: bool = False) -> Loaded:
     return _described(bcc, module, programs)
 
 
+def verified_instructions(descriptor: int) -> int:
+    """How many instructions the verifier walked through for a program; the kernel's limit is a million."""
+    lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("verified_insns"))
+
+
 def _attach_type(hook: Hook) -> int:
     return -1 if hook.program_type in (13, 16) else hook.attach_type
 

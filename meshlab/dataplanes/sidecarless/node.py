@@ -117,6 +117,10 @@ class KernelNode:
         """HTTP requests between pods of this node, as the kernel read them, one row an edge."""
         return edges.read(self._loaded.tables["edges"], self.tables["paths"])
 
+    def verified(self) -> dict[str, int]:
+        """Instructions that the verifier walked through, by program: how far each is from the kernel's limit."""
+        return {name: kernel.verified_instructions(number) for name, number in self._loaded.programs.items()}
+
     def ring(self) -> Ring:
         """The events; one reader at a time."""
         if self._ring is None:
