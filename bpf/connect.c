@@ -198,7 +198,7 @@ int connect6(struct bpf_sock_addr *ctx)
     if (!source)
         return 1;
     if (first || second || third != MAPPED_PREFIX) {
-        if (!first && !second && !third && last == bpf_htonl(1))    /* ::1 stays in the pod */
+        if (!first && !second && !third && (!last || last == bpf_htonl(1)))    /* ::1, and :: for it, stay in the pod */
             return 1;
         count(COUNT_FAMILY_REFUSED);
         return refuse();

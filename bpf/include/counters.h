@@ -40,10 +40,11 @@
 
 BPF_F_TABLE(PINNED("percpu_array", "counters"), u32, u64, counters, 64, 0);
 
+/* Atomic although per CPU: a program may be preempted by another on the same CPU, and none is to be missed. */
 static inline void count(u32 which)
 {
     u64 *value = counters.lookup(&which);
     if (value)
-        (*value)++;
+        __sync_fetch_and_add(value, 1);
 }
 #endif

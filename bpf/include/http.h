@@ -214,11 +214,11 @@ static inline void add_to_edge(struct flow *flow, u16 status, u64 latency_us, u6
     struct edge *edge = edge_of(&key, &flow->http);
     if (!edge)
         return;
-    edge->count++;
-    edge->request_bytes += flow->http.request_bytes;
-    edge->response_bytes += body;
-    edge->latency_us += latency_us;
-    edge->latency[latency_bucket(latency_us) & (LATENCY_BUCKETS - 1)]++;
+    __sync_fetch_and_add(&edge->count, 1);    /* atomic: see counters.h */
+    __sync_fetch_and_add(&edge->request_bytes, flow->http.request_bytes);
+    __sync_fetch_and_add(&edge->response_bytes, body);
+    __sync_fetch_and_add(&edge->latency_us, latency_us);
+    __sync_fetch_and_add(&edge->latency[latency_bucket(latency_us) & (LATENCY_BUCKETS - 1)], 1);
 }
 
 /* A message of the server while a request waits: the response's head, or 1xx before it. */

@@ -43,5 +43,6 @@ static inline struct tuple reversed(struct tuple *given)
     return other;
 }
 
-static inline int is_loopback(u32 ip) { return (ip & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000); }
+/* 127.0.0.0/8, and 0.0.0.0, which connect(2) takes for it. */
+static inline int is_loopback(u32 ip) { return !ip || (ip & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000); }
 #endif

@@ -89,6 +89,14 @@ def test_ten_thousand_policies_fit(bench: Bench, node: KernelNode) -> None:
     assert (bench.ask("a", bench.ip("b")), bench.ask("c", bench.ip("b"))) == ("b", "ECONNREFUSED")
 
 
+def test_a_plan_may_name_every_address_of_the_mesh(bench: Bench, node: KernelNode) -> None:
+    bench.serve("b")
+    node.apply(Plan((), ALL, (Address(bench.ip("b"), 2, 102), Address("10.92.0.5", 77, 177))))
+    assert bench.ask("a", bench.ip("b")) == "b"
+    node.apply(Plan((), ALL))
+    assert bench.ask("a", bench.ip("b")) == "b"
+
+
 def test_an_old_generation_leaves_its_slot(bench: Bench, node: KernelNode) -> None:
     for _ in range(3):
         node.apply(Plan((balanced(bench),), ALL, (Address("10.92.0.5"),)))

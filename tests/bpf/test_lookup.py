@@ -199,6 +199,7 @@ def test_the_loopback_of_a_pod_is_its_own(bench: Bench, node: KernelNode) -> Non
     bench.serve("b", 8081, "127.0.0.1"), bench.serve("b")
     node.apply(Plan((), defaults((2, DENY))))
     assert bench.ask("b", "127.0.0.1", 8081) == "b"
+    assert bench.ask("b", "0.0.0.0", 8081) == "b"
     assert bench.ask("b", bench.ip("b")) == "b"
 
 

@@ -66,7 +66,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Address:
-    """An address that is not a pod of this node."""
+    """An address of the mesh. Of this node's pods it says nothing new: what `add_pod` was told counts."""
 
     ip: str
     pod: int = 0

@@ -101,14 +101,16 @@ def _rules(table: Table, plan: Plan, slot: int) -> Iterator[tuple[bytes, bytes]]
 
 
 def _addresses(tables: Mapping[str, Table], plan: Plan, *, remove: bool) -> None:
-    """New ones come before the switch, old ones go after it. This node's pods are not the plan's (pods.py)."""
+    """New ones come before the switch, old ones go after it. What pods.py says of this node's pods goes before the
+    plan."""
     table = tables["addresses"]
-    wanted = {
-        bytes(table.key(ip=packed(address.ip))): bytes(
-            table.leaf(pod=address.pod, identity=address.identity, flags=int(address.plane))
-        )
-        for address in plan.addresses
-    }
+    own = {bytes(key) for key, leaf in table.items() if leaf.flags & _LOCAL}
+    wanted = {}
+    for address in plan.addresses:
+        key = bytes(table.key(ip=packed(address.ip)))
+        if key not in own:
+            leaf = table.leaf(pod=address.pod, identity=address.identity, flags=int(address.plane))
+            wanted[key] = bytes(leaf)
     table.sync(wanted, lambda _, leaf: remove and not leaf.flags & _LOCAL)
 
 
