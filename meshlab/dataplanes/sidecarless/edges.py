@@ -11,7 +11,7 @@ import numpy as np
 
 from meshlab.dataplanes.sidecarless import libbpf, source
 from meshlab.dataplanes.sidecarless.counters import possible_cpus
-from meshlab.dataplanes.sidecarless.kernel import Layout
+from meshlab.dataplanes.sidecarless.loader import Layout
 from meshlab.dataplanes.sidecarless.tables import Table
 
 METHODS: Mapping[int, str] = {number: name for name, number in source.numbers("http", "METHOD_").items()}

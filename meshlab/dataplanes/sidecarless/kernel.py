@@ -1,4 +1,7 @@
-"""The only room that knows bcc: compile the programs, load them, give out descriptors and the layouts of the maps.
+"""The only room that knows bcc, in a process of its own: compile a text, load its programs, pin them, tell layouts.
+
+`python -m meshlab.dataplanes.sidecarless.kernel FOLDER`: the C text on stdin, JSON on stdout; maps and programs are
+pinned in FOLDER. The compiler (LLVM) takes 100 MB that the agent need not carry: `loader.py` starts it, opens the pins.
 
 bcc is Debian's (python3-bpfcc, pure ctypes; the `bcc` of PyPI is another thing), so it is imported from Debian's folder
 even inside a virtual environment, and only when it is needed.
@@ -6,75 +9,40 @@ even inside a virtual environment, and only when it is needed.
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import functools
 import importlib.util
+import json
 import os
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from meshlab.dataplanes.sidecarless import headers, libbpf, source
+from meshlab.dataplanes.sidecarless import headers, libbpf
+from meshlab.dataplanes.sidecarless.hooks import HOOKS, Hook
 from meshlab.errors import CannotRun
 
+TABLES = (
+    "counters",
+    "current",
+    "pods",
+    "addresses",
+    "services",
+    "backends",
+    "endpoints",
+    "rules",
+    "flows",
+    "originals",
+    "edges",
+    "paths",
+    "events",
+)
+"""The maps whose layout Python needs."""
 _DIST_PACKAGES = Path("/usr/lib/python3/dist-packages")
 _HOW_TO_GET = "apt-get install python3-bpfcc linux-headers-amd64"
 _FLAGS = ("-Wno-everything", "-O2")
-
-
-@dataclass(frozen=True)
-class Hook:
-    """How a program is loaded and where it goes (numbers of enum bpf_prog_type and bpf_attach_type)."""
-
-    program_type: int
-    attach_type: int
-
-
-HOOKS: Mapping[str, Hook] = {
-    "connect4": Hook(18, 10),
-    "connect6": Hook(18, 11),
-    "getpeername4": Hook(18, 29),
-    "getpeername6": Hook(18, 30),
-    "sock_create": Hook(9, 2),
-    "life": Hook(13, 3),
-    "listen": Hook(13, 3),
-    "getsockopt": Hook(25, 21),
-    "lookup": Hook(30, 36),
-    "message": Hook(16, 7),
-}
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One map: its descriptor, and the ctypes that bcc derived from the C structures."""
-
-    name: str
-    descriptor: int
-    key: type[Any]
-    leaf: type[Any]
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Programs by name (descriptors) and maps. Nothing is attached; the maps are pinned."""
-
-    programs: Mapping[str, int]
-    tables: Mapping[str, Layout]
-    raw: Mapping[str, int]
-    """Descriptors of the maps without a layout (sockets, ring buffer)."""
-    event: type[Any]
-    """A record of the ring buffer."""
-    module: Any
-    """Keeps bcc's descriptors open."""
-
-    def close(self) -> None:
-        """Close every descriptor; what is pinned stays."""
-        self.module.cleanup()
+_WITHOUT_ATTACH_TYPE = (13, 16)
+"""sockops and sk_msg are loaded for any."""
 
 
 @functools.cache
@@ -95,112 +63,44 @@ def _bcc() -> ModuleType:
     return module
 
 
-_TABLES = (
-    "counters",
-    "current",
-    "pods",
-    "addresses",
-    "services",
-    "backends",
-    "endpoints",
-    "rules",
-    "flows",
-    "originals",
-    "edges",
-    "paths",
-)
-_PER_CPU = ("counters", "edges")
-_RAW = ("listeners", "pairs", "events", "sockets", "blank_edge")
-
-
-def load(pin_folder: Path, *, show_log: bool = False) -> Loaded:
-    """Compile and load every program; maps pinned in `pin_folder` are used again, the others made and pinned.
-
-    CannotRun where the machine lacks something or a pinned map has another layout; with `show_log` the compiler's and
-    the verifier's whole text is part of the message, else its last lines.
-    """
+def compile_and_load(text: str, folder: Path) -> dict[str, Any]:
+    """Load every program of the text and pin it as `prog-<name>`; the maps pin themselves, or are used again where they
+    are pinned. Gives the maps' layouts as bcc describes them. CannotRun where the machine lacks something."""
     bcc = _bcc()
     offsets = libbpf.kernel_offsets("tcp_sock", ("write_seq", "copied_seq"))
     defines = [f"-DOFFSET_{name.upper()}={offset}" for name, offset in offsets.items()]
-    with _captured() as log, headers.prepared() as tree:
+    with headers.prepared() as tree:
+        os.environ[headers.VARIABLE] = str(tree)
         try:
-            with _environment(headers.VARIABLE, str(tree)):
-                module = bcc.BPF(text=source.program(pin_folder).encode(), cflags=[*_FLAGS, *defines])
-            programs = {
-                name: int(module.load_func(name.encode(), hook.program_type, attach_type=_attach_type(hook)).fd)
-                for name, hook in HOOKS.items()
-            }
+            module = bcc.BPF(text=text.encode(), cflags=[*_FLAGS, *defines])
+            for name, hook in HOOKS.items():
+                program = module.load_func(name.encode(), hook.program_type, attach_type=_attach_type(hook))
+                libbpf.pin(program.fd, folder / f"prog-{name}")
         except Exception as error:  # bcc raises nothing narrower
-            raise CannotRun(f"{error}\n{_told(log, show_log)}", hint="meshlab doctor shows what is missing") from error
-    return _described(bcc, module, programs)
-
-
-def verified_instructions(descriptor: int) -> int:
-    """How many instructions the verifier walked through for a program; the kernel's limit is a million."""
-    lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("verified_insns"))
+            raise CannotRun(str(error)) from error
+    return {name: _described(bcc, module, name) for name in TABLES}
 
 
 def _attach_type(hook: Hook) -> int:
-    return -1 if hook.program_type in (13, 16) else hook.attach_type
+    return -1 if hook.program_type in _WITHOUT_ATTACH_TYPE else hook.attach_type
 
 
-def _described(bcc: ModuleType, module: Any, programs: dict[str, int]) -> Loaded:
-    tables = {}
-    for name in _TABLES:
-        table = module[name.encode()]
-        layout = Layout(name, int(table.map_fd), table.Key, _leaf(table))
-        _check(layout)
-        tables[name] = layout
-    raw = {name: int(bcc.lib.bpf_table_fd(module.module, name.encode())) for name in _RAW}
-    return Loaded(programs, tables, raw, module[b"events"].Leaf, module)
+def _described(bcc: ModuleType, module: Any, name: str) -> list[Any]:
+    word = name.encode()
+    return [
+        json.loads(bcc.lib.bpf_table_key_desc(module.module, word)),
+        json.loads(bcc.lib.bpf_table_leaf_desc(module.module, word)),
+    ]
 
 
-def _leaf(table: Any) -> type[Any]:
-    """Of a per-CPU map bcc gives the array over the CPUs; the layout is that of one."""
-    found: type[Any] = getattr(table, "sLeaf", None) or table.Leaf
-    return found
-
-
-def _check(layout: Layout) -> None:
-    """bcc does not compare a pinned map with the text: a map of an older layout would be read as this one."""
-    info = libbpf.map_info(layout.descriptor)
-    wanted = ctypes.sizeof(layout.key)
-    if info.key_size != wanted or (layout.name not in _PER_CPU and info.value_size != ctypes.sizeof(layout.leaf)):
-        raise CannotRun(
-            f"the pinned map {layout.name} has another layout ({info.key_size}+{info.value_size} bytes)",
-            hint="meshlab down removes it; SCHEMA in bpf/include/types.h must grow with every change of a map",
-        )
-
-
-@contextlib.contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    before = os.environ.get(name)
-    os.environ[name] = value
+def main() -> None:
     try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        answer: dict[str, Any] = {"layouts": compile_and_load(sys.stdin.read(), Path(sys.argv[1]))}
+    except CannotRun as error:
+        answer = {"error": error.message, "hint": error.hint}
+    print(json.dumps(answer), flush=True)
+    os._exit(0)  # nothing of bcc's own clearing up
 
 
-@contextlib.contextmanager
-def _captured() -> Iterator[Any]:
-    """What bcc's C++ writes to descriptor 2, kept from the terminal."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as log:
-        kept = os.dup(2)
-        try:
-            os.dup2(log.fileno(), 2)
-            yield log
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-def _told(log: Any, whole: bool) -> str:
-    log.seek(0)
-    text = log.read().decode(errors="replace")
-    return text if whole else "\n".join(text.splitlines()[-8:])
+if __name__ == "__main__":
+    main()

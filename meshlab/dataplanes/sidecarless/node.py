@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
-from meshlab.dataplanes.sidecarless import counters, edges, kernel, libbpf, pins, pods, policy
+from meshlab.dataplanes.sidecarless import counters, edges, libbpf, loader, pins, pods, policy
 from meshlab.dataplanes.sidecarless.edges import Edge
-from meshlab.dataplanes.sidecarless.kernel import HOOKS, Loaded
+from meshlab.dataplanes.sidecarless.hooks import HOOKS
+from meshlab.dataplanes.sidecarless.loader import Loaded
 from meshlab.dataplanes.sidecarless.plan import Plan
 from meshlab.dataplanes.sidecarless.pods import Pod
 from meshlab.dataplanes.sidecarless.ring import Ring
@@ -38,7 +39,7 @@ class KernelNode:
         self._loaded = loaded
         self._links = pins.Links(folder)
         self.tables = {
-            name: Table(layout) for name, layout in loaded.tables.items() if name not in ("counters", "edges")
+            name: Table(layout) for name, layout in loaded.tables.items() if name not in ("counters", "edges", "events")
         }
         self._ring: Ring | None = None
         self._closed = False
@@ -50,7 +51,7 @@ class KernelNode:
         folder = pins.folder(lab, node)
         fresh = not any(folder.iterdir())
         try:
-            return cls(lab, node, folder, kernel.load(folder, show_log=show_log))
+            return cls(lab, node, folder, loader.load(folder, show_log=show_log))
         except BaseException:
             if fresh:
                 pins.remove(lab, node)
@@ -119,12 +120,12 @@ class KernelNode:
 
     def verified(self) -> dict[str, int]:
         """Instructions that the verifier walked through, by program: how far each is from the kernel's limit."""
-        return {name: kernel.verified_instructions(number) for name, number in self._loaded.programs.items()}
+        return {name: loader.verified_instructions(number) for name, number in self._loaded.programs.items()}
 
     def ring(self) -> Ring:
         """The events; one reader at a time."""
         if self._ring is None:
-            self._ring = Ring(self._loaded.raw["events"], self._loaded.event)
+            self._ring = Ring(self._loaded.tables["events"].descriptor, self._loaded.tables["events"].leaf)
         return self._ring
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from meshlab.dataplanes.sidecarless.kernel import HOOKS
+from meshlab.dataplanes.sidecarless.hooks import HOOKS
 from meshlab.dataplanes.sidecarless.pins import Links
 from meshlab.dataplanes.sidecarless.plan import PlaneOf
 from meshlab.dataplanes.sidecarless.tables import Table, packed, unpacked

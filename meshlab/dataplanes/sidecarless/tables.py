@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from meshlab.dataplanes.sidecarless import libbpf
-from meshlab.dataplanes.sidecarless.kernel import Layout
+from meshlab.dataplanes.sidecarless.loader import Layout
 from meshlab.errors import MeshlabError
 
 

@@ -55,4 +55,4 @@ def test_no_bcc_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     kernel._bcc.cache_clear()
     monkeypatch.setattr(kernel, "_DIST_PACKAGES", tmp_path)
     with pytest.raises(CannotRun, match="apt-get install python3-bpfcc"):
-        kernel.load(tmp_path)
+        kernel.compile_and_load("", tmp_path)
