@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from meshlab.dataplanes.sidecar.plane import envoy_binary
+from meshlab.dataplanes.envoy.binary import envoy_binary
 from meshlab.dataplanes.sidecarless.node import KernelNode
 from meshlab.dataplanes.sidecarless.plan import Plan, Rule
 from meshlab.kit import netns

@@ -5,8 +5,9 @@ each pod needs (interception into that Envoy's sockets, which lie in the pod's o
 compilers, the same wire and the same rows as with sidecars.
 
 The kernel half knows pods by their network namespace and judges every connect. In: pods (`pods.py`), a `Plan` of
-services, backends and rules (`policy.py`). Out: verdicts in the kernel, counters, events (`ring.py`). The C is in `bpf/`
-(one file a hook); `kernel.py` alone knows bcc, in a process that ends; `node.py` is its face. No lab uses it yet.
+services, backends and rules (`policy.py`). Out: verdicts in the kernel, counters, events (`ring.py`). The C is in
+`bpf/` (one file a hook); `kernel.py` alone knows bcc, in a process that ends; `node.py` is its face. No lab uses it
+yet.
 """
 
 from meshlab.dataplanes.sidecarless.plane import SidecarlessPlane
