@@ -18,6 +18,7 @@ from rich.table import Table
 
 from meshlab.errors import MeshlabError
 from meshlab.lab.session import Lab
+from meshlab.telemetry import frames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,8 +192,8 @@ def latency_report(lab: Lab) -> pd.DataFrame:
         for mode, found in sent.items():
             found.append(lab.traffic("client", "http://server/", namespace=mode, rate=100.0, duration_s=3.0).frame)
     rows = []
-    for mode, frames in sent.items():
-        frame = pd.concat(frames)
+    for mode, parts in sent.items():
+        frame = pd.concat(parts)
         p50, p90, p99 = frame["latency_ms"].quantile([0.5, 0.9, 0.99])
         failed = int((frame["status"] != 200).sum())
         rows.append(
@@ -238,7 +239,7 @@ def run(lab: Lab, charts_folder: Path | None) -> bool:
     _table(latency)
     _ladder(latency)
     flows = lab.flows()
-    edges = lab.edges()
+    edges = frames.edges_frame(flows)
     _say(f"Who calls whom ({len(flows)} flows captured)")
     _table(edges)
     _say("Resources")

@@ -54,8 +54,7 @@ Own = dict[str, Mapping[str, Any]]
 
 def decode(payload: bytes, reporter: str, peers: Peers) -> Iterator[FlowEvent]:
     """The events of one batch. `reporter` is the proxy's pod, unless a row says for which pod it was (a node's shared
-    proxy speaks for many); `peers` tells addresses apart (names only: who a peer
-    *is*, its certificate says)."""
+    proxy speaks for many); `peers` tells addresses apart (names only: who a peer *is*, its certificate says)."""
     message = als_pb2.StreamAccessLogsMessage.FromString(payload)
     # A later pod may have the name of a former one, on another node: its own address tells which of them reports.
     pods: dict[str, Own] = {}
