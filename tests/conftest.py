@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-_NEEDS_ROOT = {"live", "runtimes", "daemons", "kit", "dataplanes", "contracts", "workbench", "xds", "test_cli.py"}
+_NEEDS_ROOT = {
+    "live",
+    "runtimes",
+    "daemons",
+    "kit",
+    "dataplanes",
+    "bpf",
+    "contracts",
+    "workbench",
+    "xds",
+    "test_cli.py",
+}
 _TESTS = Path(__file__).parent
 _DIGITS = string.digits + string.ascii_lowercase
 
@@ -38,8 +49,14 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.fixture
 def lab_name() -> Callable[[], str]:
     """Gives a new lab name at each call: short (names of links have 15 characters) and unlike those of other runs."""
-    numbers = itertools.count(1)
-    return lambda: f"t{_base36(os.getpid())}-{next(numbers)}"
+    return unused_name
+
+
+_numbers = itertools.count(1)
+
+
+def unused_name() -> str:
+    return f"t{_base36(os.getpid())}-{next(_numbers)}"
 
 
 def _base36(number: int) -> str:

@@ -42,6 +42,8 @@ class Reason(StrEnum):
     IDLE_TIMEOUT = "idle_timeout"
     SHUTDOWN = "shutdown"
     FAULT = "fault"
+    NOT_READY = "not_ready"
+    FAMILY_REFUSED = "family_refused"
     UNKNOWN = "unknown"
 
 
@@ -66,6 +68,8 @@ _WORDS: tuple[tuple[Reason, Verdict, str], ...] = (
     (Reason.IDLE_TIMEOUT, Verdict.FAILED, "nothing moved for too long"),
     (Reason.SHUTDOWN, Verdict.FAILED, "the proxy was draining or going away"),
     (Reason.FAULT, Verdict.FAILED, "a fault policy caused it"),
+    (Reason.NOT_READY, Verdict.DENIED, "the data plane had no policy for it yet"),
+    (Reason.FAMILY_REFUSED, Verdict.DENIED, "an address family that the plane does not carry"),
     (Reason.UNKNOWN, Verdict.FAILED, "the plane gave a reason that is not known here"),
 )
 

@@ -1,0 +1,1 @@
+"""The parts of the sidecarless plane that need no kernel."""

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
+/* sockops: the life of TCP connections.
+ *
+ *   life   (the pods' ancestor cgroup)  connect -> flows or originals; established -> pairs; close -> all removed
+ *   listen (the proxy's cgroup)         listen on the mesh's ports -> listeners
+ *
+ * What an event finds may run in softirq, where the current cgroup is anybody's: only the cookie of the network
+ * namespace is used. */
+#include "include/addresses.h"
+#include "include/counters.h"
+#include "include/endpoints.h"
+#include "include/events.h"
+#include "include/flows.h"
+#include "include/listeners.h"
+#include "include/originals.h"
+#include "include/pairs.h"
+#include "include/pods.h"
+#include "include/sockets.h"
+
+static inline int is_ipv4(struct bpf_sock_ops *ctx)
+{
+    return ctx->family == FAMILY_IPV4 || (ctx->family == FAMILY_IPV6 && ctx->remote_ip6[2] == MAPPED_PREFIX);
+}
+
+static inline struct tuple own_first(struct bpf_sock_ops *ctx)
+{
+    struct tuple key = {ctx->local_ip4, ctx->remote_ip4, (u16)ctx->local_port, (u16)bpf_ntohl(ctx->remote_port)};
+    return key;
+}
+
+static inline void remember_original(struct bpf_sock_ops *ctx, u64 cookie, struct dial *note)
+{
+    struct original_key key = {cookie, ctx->local_ip4, ctx->local_port};
+    if (originals.update(&key, &note->original))
+        count(COUNT_ORIGINALS_LOST);
+}
+
+static inline void remember_flow(struct bpf_sock_ops *ctx, struct pod *source, struct dial *note)
+{
+    struct tuple key = own_first(ctx);
+    struct address *destination = address_of(key.server_ip);
+    if (!destination || !(destination->flags & ADDRESS_LOCAL))
+        return;
+    struct flow flow = {
+        .generation = note->generation,
+        .started_ns = note->started_ns,
+        .source_pod = source->index,
+        .source_identity = source->identity,
+        .destination_pod = destination->pod,
+        .destination_identity = destination->identity,
+        .service = note->service,
+    };
+    if (flows.update(&key, &flow))
+        count(COUNT_FLOWS_LOST);
+    else
+        count(COUNT_FLOWS);
+}
+
+static inline void load_add(struct dial *note, s64 change)
+{
+    struct load *load = endpoints.lookup(&note->original);
+    if (load)
+        __sync_fetch_and_add(&load->open, change);
+}
+
+/* Before the SYN, the source port known. */
+static inline void connecting(struct bpf_sock_ops *ctx)
+{
+    u64 cookie = bpf_get_netns_cookie(ctx);
+    struct pod *source = pod_of(cookie);
+    struct bpf_sock *sk = ctx->sk;
+    if (!source || !(source->flags & POD_MESHED) || !sk)
+        return;
+    struct dial *note = sockets.sk_storage_get(sk, 0, 0);
+    if (!note)    /* loopback: not judged */
+        return;
+    bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+    if (note->flags & DIAL_DIVERTED) {
+        remember_original(ctx, cookie, note);
+        return;
+    }
+    remember_flow(ctx, source, note);
+    if (note->flags & DIAL_BALANCED) {
+        load_add(note, 1);
+        note->flags |= DIAL_COUNTED;
+    }
+}
+
+/* A direction may take the short cut at once if nothing was sent over TCP before (see msg.c). */
+static inline void begin_direction(struct bpf_sock_ops *ctx, struct direction *mine)
+{
+    mine->on_tcp = 1;
+    mine->drained = ctx->snd_nxt;
+    mine->drained_known = ctx->data_segs_out == 0 && ctx->snd_una == ctx->snd_nxt;
+}
+
+static inline void pair(struct bpf_sock_ops *ctx, struct tuple *own)
+{
+    long failed = pairs.sock_hash_update(ctx, own, BPF_ANY);    /* bcc ends it with a semicolon of its own */
+    count(failed ? COUNT_PAIRS_LOST : COUNT_PAIRED);
+}
+
+static inline void established(struct bpf_sock_ops *ctx, int active)
+{
+    struct tuple own = own_first(ctx), client = active ? own : reversed(&own);
+    struct flow *flow = flows.lookup(&client);
+    if (!flow)
+        return;
+    if (active) {
+        u64 took_us = (bpf_ktime_get_ns() - flow->started_ns) / 1000;
+        flow->setup_us = took_us ? (u32)took_us : 1;    /* 0: not established */
+    }
+    if (!flow->shortcut)
+        return;
+    begin_direction(ctx, active ? &flow->request : &flow->response);
+    if (active)
+        flow->http.sequence = ctx->snd_nxt;
+    pair(ctx, &own);
+}
+
+static inline void report_end(struct bpf_sock_ops *ctx, struct tuple *key, struct flow *flow)
+{
+    int failed = flow->setup_us == 0;
+    struct event *event = event_begin(EVENT_CONNECTION, failed ? OUTCOME_FAILED : OUTCOME_ALLOWED,
+                                      failed ? REASON_UPSTREAM_CONNECT_FAILED : REASON_OK);
+    if (!event)
+        return;
+    event->duration_ns = event->time_ns - flow->started_ns;
+    event->request_bytes = flow->request.bytes + ctx->bytes_acked;
+    event->response_bytes = flow->response.bytes + ctx->bytes_received;
+    event->source_pod = flow->source_pod;
+    event->source_identity = flow->source_identity;
+    event->destination_pod = flow->destination_pod;
+    event->destination_identity = flow->destination_identity;
+    event->service = flow->service;
+    event->source_ip = key->client_ip;
+    event->destination_ip = key->server_ip;
+    event->source_port = key->client_port;
+    event->destination_port = key->server_port;
+    event->setup_us = flow->setup_us;
+    event->rtt_us = ctx->srtt_us >> 3;
+    event->retransmits = ctx->total_retrans;
+    event->closed_by = flow->closed_by;
+    events.ringbuf_submit(event, BPF_RB_NO_WAKEUP);
+}
+
+/* Every change of state of a client's socket: who closed first, and at the end nothing is left. */
+static inline void changed(struct bpf_sock_ops *ctx, u32 from, u32 to)
+{
+    struct tuple key = own_first(ctx);
+    struct flow *flow = flows.lookup(&key);
+    if (flow && from == TCP_STATE_ESTABLISHED && !flow->closed_by)
+        flow->closed_by = to == TCP_STATE_FIN_WAIT1 ? CLOSED_BY_SOURCE : CLOSED_BY_DESTINATION;
+    if (to != TCP_STATE_CLOSE)
+        return;
+    struct bpf_sock *sk = ctx->sk;
+    struct dial *note = sk ? sockets.sk_storage_get(sk, 0, 0) : 0;
+    if (note && note->flags & DIAL_COUNTED) {
+        load_add(note, -1);
+        note->flags &= ~DIAL_COUNTED;
+    }
+    if (note && note->flags & DIAL_DIVERTED) {
+        struct original_key original = {bpf_get_netns_cookie(ctx), ctx->local_ip4, ctx->local_port};
+        originals.delete(&original);
+    }
+    if (flow) {
+        report_end(ctx, &key, flow);
+        flows.delete(&key);
+        count(COUNT_FLOWS_ENDED);
+    }
+}
+
+int life(struct bpf_sock_ops *ctx)
+{
+    u32 op = ctx->op;
+    if (!is_ipv4(ctx))
+        return 1;
+    if (op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+        connecting(ctx);
+    else if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+        established(ctx, 1);
+    else if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
+        established(ctx, 0);
+    else if (op == BPF_SOCK_OPS_STATE_CB)
+        changed(ctx, ctx->args[0], ctx->args[1]);
+    return 1;
+}
+
+int listen(struct bpf_sock_ops *ctx)
+{
+    u32 port = ctx->local_port;
+    if (ctx->op != BPF_SOCK_OPS_TCP_LISTEN_CB)
+        return 1;
+    if (port != PORT_INBOUND && port != PORT_HBONE && port != PORT_HEALTH && port != PORT_STATS)
+        return 1;
+    struct listener_key key = {.cookie = bpf_get_netns_cookie(ctx), .port = port};
+    listeners.sock_hash_update(ctx, &key, BPF_ANY);
+    return 1;
+}

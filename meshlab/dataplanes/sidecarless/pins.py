@@ -1,0 +1,93 @@
+"""Where a node's programs live on after their agent: `/sys/fs/bpf/meshlab/<lab>/<node>/v<schema>/`.
+
+Maps are pinned under their names, links under `link-<hook>`. What is pinned goes on working without any process; to
+remove the pins is to remove the plane.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from meshlab.dataplanes.sidecarless import libbpf, source
+from meshlab.errors import CannotRun
+from meshlab.kit import processes
+
+ROOT = Path("/sys/fs/bpf")
+_LINK = "link-"
+
+
+def folder(lab: str, node: str) -> Path:
+    """The folder of this schema's pins, made if it is not there. CannotRun if bpffs cannot be mounted."""
+    if not _mounted():
+        done = processes.run(["mount", "-t", "bpf", "bpf", str(ROOT)], check=False)
+        if done.returncode:
+            raise CannotRun(f"bpffs cannot be mounted: {done.stderr.decode().strip()}", hint=f"mount -t bpf bpf {ROOT}")
+    found = ROOT / "meshlab" / lab / node / f"v{source.schema()}"
+    found.mkdir(parents=True, exist_ok=True)
+    return found
+
+
+def _mounted() -> bool:
+    mounts = Path("/proc/mounts").read_text().splitlines()
+    return any(line.split()[1:3] == [str(ROOT), "bpf"] for line in mounts)
+
+
+def remove(lab: str, node: str | None = None) -> None:
+    """Remove every pin of a node (of any schema), or of a whole lab. Fine if there is none."""
+    top = ROOT / "meshlab" / lab
+    start = top / node if node else top
+    for path in sorted(start.rglob("*"), reverse=True):
+        with contextlib.suppress(FileNotFoundError):
+            path.rmdir() if path.is_dir() else path.unlink()
+    for path in (start, top, top.parent):
+        with contextlib.suppress(OSError):  # gone, or another's pins are in it
+            path.rmdir()
+
+
+class Links:
+    """The pinned links of one node. A link that is there is taken over: its program is replaced without a gap."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{_LINK}{name}"
+
+    def names(self) -> list[str]:
+        return sorted(path.name.removeprefix(_LINK) for path in self._folder.glob(f"{_LINK}*"))
+
+    def put(self, name: str, program: int, target: int, attach_type: int) -> bool:
+        """Attach, or take over; True if it was made anew. OSError where the kernel refuses."""
+        if self._taken_over(name, program, target):
+            return False
+        link = libbpf.link_create(program, target, attach_type)
+        try:
+            libbpf.pin(link, self._path(name))
+        finally:
+            os.close(link)
+        return True
+
+    def _taken_over(self, name: str, program: int, target: int) -> bool:
+        """False, and no pin left, where there was none or its cgroup or namespace has died or is another."""
+        try:
+            link = libbpf.open_pin(self._path(name))
+        except FileNotFoundError:
+            return False
+        try:
+            if libbpf.link_target(link) in (0, os.fstat(target).st_ino):
+                libbpf.link_update(link, program)
+                return True
+        except OSError as error:
+            if error.errno != errno.ENOLINK:
+                raise
+        finally:
+            os.close(link)
+        self.drop(name)
+        return False
+
+    def drop(self, name: str) -> None:
+        """Detach. Fine if it is not there."""
+        self._path(name).unlink(missing_ok=True)
