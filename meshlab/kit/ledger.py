@@ -12,8 +12,9 @@ from pathlib import Path
 from meshlab.kit import cgroups
 from meshlab.kit.processes import Proc, run
 
-KINDS = ("folder", "cgroup", "netns", "process")
-"""Undone in the reverse of this order: processes end first, folders go last."""
+KINDS = ("folder", "pins", "cgroup", "netns", "process")
+"""Undone in the reverse of this order: processes end first, folders go last. `pins` are a folder of the kernel's bpffs:
+what is pinned there (programs' links, maps) goes with it."""
 
 
 class Ledger:
@@ -73,6 +74,10 @@ def _undo(kind: str, name: str, data: dict[str, float]) -> None:
         remove_netns(name)
     elif kind == "folder":
         shutil.rmtree(name, ignore_errors=True)
+    elif kind == "pins":
+        shutil.rmtree(name, ignore_errors=True)
+        with contextlib.suppress(OSError):  # gone, or another lab's pins are in it
+            Path(name).parent.rmdir()
 
 
 def remove_netns(name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from meshlab.model.ids import Ref
@@ -57,7 +58,7 @@ class PodStatus:
 
 @dataclass(frozen=True)
 class ResourceSample:
-    """CPU and memory of one part. `part`: application, proxy, node-proxy, control-plane, cluster."""
+    """CPU and memory of one part. `part`: application, proxy, node-proxy, agent, control-plane, cluster."""
 
     part: str
     namespace: str
@@ -134,6 +135,8 @@ class Companion:
     """How long it goes on serving after the drain began."""
     capabilities: tuple[str, ...] = ()
     """Linux capabilities that it keeps as `uid`, as setpriv(1) names them."""
+    ready_file: str = ""
+    """On a node: it writes this file into its folder when it is ready, and those after it start no sooner."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,8 @@ class PodPlan:
     gate_port: int = 0
     """The application starts when an HTTP GET of `gate_path` on 127.0.0.1 in the pod answers 200 (0: no gate)."""
     gate_path: str = "/"
+    gate_file: Path | None = None
+    """The application starts no sooner than this file exists."""
 
 
 class PodHooks(Protocol):
@@ -159,5 +164,6 @@ class PodHooks(Protocol):
         ...
 
     def node(self, name: str, mode: Mode) -> tuple[Companion, ...]:
-        """What must run on a node for its pods of a mode; asked for with each such pod."""
+        """What must run on a node for its pods of a mode, in the order of starting; asked for with each such pod.
+        CannotRun where the plane cannot work here."""
         ...

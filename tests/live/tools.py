@@ -39,7 +39,7 @@ def daemon_pid(lab: Lab, module: str) -> int:
 def proxy_pids(lab: Lab) -> dict[str, int]:
     """The Envoy of each pod that has one (by namespace/pod), and of each node that has one (by /node)."""
     root, found = cgroups.lab_group(lab.settings.name), {}
-    groups = {str(pod.pod): root / "pods" / f"{pod.pod.namespace}_{pod.pod.name}" / "envoy" for pod in lab.pods()}
+    groups = {str(pod.pod): root / "pods" / pod.node / f"{pod.pod.namespace}_{pod.pod.name}" / "envoy" for pod in lab.pods()}
     groups |= {f"/{pod.node}": root / "nodes" / pod.node / "envoy" for pod in lab.pods()}
     for name, group in groups.items():
         pids = cgroups.pids(group) if group.is_dir() else []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from meshlab.errors import MeshlabError, NotFound, TimedOut
+from meshlab.errors import CannotRun, MeshlabError, NotFound, TimedOut
 from meshlab.kit import cgroups, processes
 from meshlab.kit.files import write_whole
 from meshlab.kit.layout import Layout
@@ -34,10 +34,13 @@ class Kubelet:
         self._pods: dict[PodId, LivePod] = {}
         self._nodes = {name: Node(name, layout, network) for name in network.nodes}
         self._stops: dict[PodId, asyncio.Task[None]] = {}
-        self._group = cgroups.lab_group(layout.name) / "pods"
         self._numbers = layout.pods / "number"
         """The highest pod number so far, over restarts of the daemon: an address is not soon given to another pod."""
         self._number = 0
+
+    def _group(self, node: str) -> Path:
+        """The cgroup below which a node's pods live: the programs of its kernel plane are attached there."""
+        return cgroups.lab_group(self._layout.name) / "pods" / node
 
     def start(self) -> None:
         """Adopt the pods that a former daemon left running."""
@@ -51,11 +54,16 @@ class Kubelet:
 
     def _take(self, state: State) -> None:
         pod = LivePod(
-            state, self._layout.pods, self._layout.logs, self._group, self._network, self._hooks, self._on_change
-        )
+            state, self._layout.pods, self._layout.logs, self._group(state.spec.node), self._network, self._hooks,
+            self._on_change,
+        )  # fmt: skip
         self._pods[state.spec.pod] = pod
         spec = state.spec
-        self._nodes[spec.node].want(self._hooks.node(spec.node, spec.mode))
+        try:
+            self._nodes[spec.node].want(self._hooks.node(spec.node, spec.mode))
+        except CannotRun as error:
+            pod.fail(str(error))
+            return
         pod.begin()
 
     def run(self, spec: PodSpec) -> None:
@@ -140,12 +148,13 @@ class Kubelet:
         found = []
         for live in self._pods.values():
             spec = live.state.spec
-            group = self._group / f"{spec.pod.namespace}_{spec.pod.name}"
+            group = self._group(spec.node) / f"{spec.pod.namespace}_{spec.pod.name}"
             for part, name in (("app", "application"), ("envoy", "proxy")):
                 if (group / part).is_dir():
                     found.append(_sample(name, group / part, spec.pod.namespace, spec.pod.name, spec.node))
         for node in self._nodes.values():
-            found += [_sample("node-proxy", group, "", "", node.name) for group in node.parts().values()]
+            for name, group in node.parts().items():
+                found.append(_sample("node-proxy" if name == "envoy" else name, group, "", "", node.name))
         for part in ("cluster", "control-plane"):
             found.append(_sample(part, lab / "system" / part, "", "", ""))
         return found

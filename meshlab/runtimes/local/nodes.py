@@ -31,17 +31,27 @@ class Node:
 
     def want(self, wanted: Sequence[Companion]) -> None:
         """Have these running, or take over what a former daemon started."""
+        after: list[Path] = []
         for companion in wanted:
             if companion.name not in self._keepers:
-                self._keepers[companion.name] = asyncio.ensure_future(self._keep(companion))
+                self._keepers[companion.name] = asyncio.ensure_future(self._keep(companion, tuple(after)))
+            if companion.ready_file:
+                after.append(self._folder / companion.name / companion.ready_file)
 
-    async def _keep(self, companion: Companion) -> None:
+    async def _keep(self, companion: Companion, after: Sequence[Path]) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o711)
         folder, log = self._folder / companion.name, self._logs / f"{companion.name}.log"
+        while not all(path.exists() for path in after):
+            await asyncio.sleep(0.02)
         await processes.keep(
             self._folder / f"{companion.name}.pid", lambda: companions.start(companion, folder, log, self.enter)
         )
+
+    def last_words(self) -> str:
+        """The end of what each companion said."""
+        logs = [self._logs / f"{name}.log" for name in self._keepers]
+        return "; ".join(f"{log.stem}: {text[-400:]}" for log in logs if log.exists() and (text := log.read_text(errors="replace").strip()))
 
     def parts(self) -> dict[str, Path]:
         """The cgroup of each companion, by name."""

@@ -103,6 +103,10 @@ class LivePod:
         """Start it, or take over what a former daemon started."""
         self._task(self._live())
 
+    def fail(self, why: str) -> None:
+        """It cannot run here."""
+        self._set("Failed", why)
+
     def _task(self, coroutine: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.ensure_future(coroutine))
 
@@ -153,9 +157,19 @@ class LivePod:
 
     async def _gate(self) -> None:
         """Wait for what serves this pod from outside."""
+        if self._plan.gate_file is not None:
+            self._set("Starting", "waiting for the node's agent")
+            await self._appears(self._plan.gate_file)
         if self._plan.gate_port:
             self._set("Starting", "waiting for the node's proxy")
             await self._answers("the node's proxy", self._plan.gate_port, self._plan.gate_path)
+
+    async def _appears(self, path: Path) -> None:
+        deadline = time.monotonic() + _COMPANION_READY_S
+        while not path.exists():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the node's agent was not ready after {_COMPANION_READY_S:g} s")
+            await asyncio.sleep(0.02)
 
     async def _answers(self, name: str, port: int, path: str) -> None:
         """Wait for a 200 from inside the pod. TimeoutError with the last words of the companion `name`."""
