@@ -31,7 +31,7 @@ struct decision {
     struct target target;      /* in: what was dialled; out: where it goes */
     u32 service, flags;
     u32 policy;
-    u8 reason;
+    u8 reason, http;
 };
 
 static inline void report_denied(struct decision *made, struct address *destination)
@@ -92,16 +92,21 @@ static inline int judge(struct decision *made)
         return GO_DIRECT;
     if (!(destination->flags & ADDRESS_LOCAL) || destination->flags & ADDRESS_SIDECAR)
         return GO_PROXY;
-    if (!(destination->flags & ADDRESS_KERNEL) || made->target.ip == made->source->ip)
+    if (!(destination->flags & ADDRESS_KERNEL))
         return GO_DIRECT;
     struct rule *rule =
         rule_for(SLOT(made->now->number), destination->pod, made->target.port, made->source->identity);
+    if (made->target.ip == made->source->ip) {    /* no policy stands between a pod and itself */
+        made->http = rule && rule->http;
+        return GO_DIRECT;
+    }
+    made->reason = rule ? rule->reason : REASON_NOT_READY;
+    made->policy = rule ? rule->policy : 0;
+    made->http = rule && rule->http;
     if (rule && rule->verdict == VERDICT_ALLOW)
         return GO_DIRECT;
     if (rule && rule->verdict == VERDICT_PROXY)
         return GO_PROXY;
-    made->reason = rule ? rule->reason : REASON_NOT_READY;
-    made->policy = rule ? rule->policy : 0;
     count(rule ? COUNT_DENIED_AT_SOURCE : COUNT_NOT_READY);
     report_denied(made, destination);
     return GO_REFUSED;
@@ -145,6 +150,9 @@ static inline int decide(struct bpf_sock_addr *ctx, struct pod *source, struct t
     note.generation = made.now->number;
     note.original = made.target;
     note.service = made.service;
+    note.policy = made.policy;
+    note.reason = made.reason;
+    note.http = made.http;
     note.flags = made.flags | (way == GO_PROXY ? DIAL_DIVERTED : 0);
     struct dial *kept = sockets.sk_storage_get(ctx->sk, &note, BPF_SK_STORAGE_GET_F_CREATE);
     if (!kept) {    /* without it the proxy would not know where to: refuse */

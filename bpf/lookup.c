@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
 /* sk_lookup in each meshed pod's network namespace: who may come in, and to whom.
  *
- *   over the loopback ------------------------> the pod's own business (also Envoy handing over what it has judged)
+ *   over the loopback ------------------------> the pod's own business, and Envoy handing over what it has judged (inward.c)
  *   a flow the kernel knows -> rules: allow ---> the application;  deny -> refused;  proxy -> Envoy
  *   anything else (other nodes, unmeshed pods, forged addresses, raw packets) -> Envoy's listener in this namespace,
  *                                                which sees the original destination as its local address
@@ -83,7 +83,7 @@ int lookup(struct bpf_sk_lookup *ctx)
     if (rule && rule->verdict == VERDICT_ALLOW) {
         flow->policy = rule->policy;
         flow->reason = rule->reason;
-        flow->shortcut = rule->shortcut;
+        flow->http.state = rule->http ? HTTP_FOLLOWED : HTTP_OFF;
         count(COUNT_INBOUND_ALLOWED);
         return SK_PASS;
     }

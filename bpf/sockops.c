@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
 /* sockops: the life of TCP connections.
  *
- *   life   (the pods' ancestor cgroup)  connect -> flows or originals; established -> pairs; close -> all removed
+ *   life   (the pods' ancestor cgroup)  connect -> flows or originals; established -> readers; close -> all removed
  *   listen (the proxy's cgroup)         listen on the mesh's ports -> listeners
  *
  * What an event finds may run in softirq, where the current cgroup is anybody's: only the cookie of the network
@@ -11,10 +11,11 @@
 #include "include/endpoints.h"
 #include "include/events.h"
 #include "include/flows.h"
+#include "include/http.h"
 #include "include/listeners.h"
 #include "include/originals.h"
-#include "include/pairs.h"
 #include "include/pods.h"
+#include "include/readers.h"
 #include "include/sockets.h"
 
 static inline int is_ipv4(struct bpf_sock_ops *ctx)
@@ -24,7 +25,9 @@ static inline int is_ipv4(struct bpf_sock_ops *ctx)
 
 static inline struct tuple own_first(struct bpf_sock_ops *ctx)
 {
-    struct tuple key = {ctx->local_ip4, ctx->remote_ip4, (u16)ctx->local_port, (u16)bpf_ntohl(ctx->remote_port)};
+    u32 own = ctx->local_ip4;
+    barrier();    /* or clang reads both addresses at once, which the verifier refuses */
+    struct tuple key = {own, ctx->remote_ip4, (u16)ctx->local_port, (u16)bpf_ntohl(ctx->remote_port)};
     return key;
 }
 
@@ -49,6 +52,9 @@ static inline void remember_flow(struct bpf_sock_ops *ctx, struct pod *source, s
         .destination_pod = destination->pod,
         .destination_identity = destination->identity,
         .service = note->service,
+        .policy = note->policy,
+        .reason = note->reason,
+        .http.state = note->http ? HTTP_FOLLOWED : HTTP_OFF,
     };
     if (flows.update(&key, &flow))
         count(COUNT_FLOWS_LOST);
@@ -86,18 +92,21 @@ static inline void connecting(struct bpf_sock_ops *ctx)
     }
 }
 
-/* A direction may take the short cut at once if nothing was sent over TCP before (see msg.c). */
-static inline void begin_direction(struct bpf_sock_ops *ctx, struct direction *mine)
+/* What this end sends from now on is read as HTTP. */
+static inline void read_from(struct bpf_sock_ops *ctx, struct tuple *key, struct flow *flow, int active)
 {
-    mine->on_tcp = 1;
-    mine->drained = ctx->snd_nxt;
-    mine->drained_known = ctx->data_segs_out == 0 && ctx->snd_una == ctx->snd_nxt;
-}
-
-static inline void pair(struct bpf_sock_ops *ctx, struct tuple *own)
-{
-    long failed = pairs.sock_hash_update(ctx, own, BPF_ANY);    /* bcc ends it with a semicolon of its own */
-    count(failed ? COUNT_PAIRS_LOST : COUNT_PAIRED);
+    struct bpf_sock *sk = ctx->sk;
+    struct reader *reader = sk ? readers.sk_storage_get(sk, 0, BPF_SK_STORAGE_GET_F_CREATE) : 0;
+    if (!reader) {
+        count(COUNT_STORAGE_LOST);
+        flow->http.state = HTTP_LOST;
+        return;
+    }
+    reader->key = *key;
+    reader->next = ctx->snd_nxt;
+    reader->is_client = active;
+    expect_head(reader);
+    count(COUNT_READERS);
 }
 
 static inline void established(struct bpf_sock_ops *ctx, int active)
@@ -110,12 +119,15 @@ static inline void established(struct bpf_sock_ops *ctx, int active)
         u64 took_us = (bpf_ktime_get_ns() - flow->started_ns) / 1000;
         flow->setup_us = took_us ? (u32)took_us : 1;    /* 0: not established */
     }
-    if (!flow->shortcut)
-        return;
-    begin_direction(ctx, active ? &flow->request : &flow->response);
-    if (active)
-        flow->http.sequence = ctx->snd_nxt;
-    pair(ctx, &own);
+    if (flow->http.state == HTTP_FOLLOWED)
+        read_from(ctx, &client, flow, active);
+}
+
+/* Is the connection told by its requests? */
+static inline int told(struct flow *flow)
+{
+    struct exchange *http = &flow->http;
+    return http->requests && !http->open && (http->state == HTTP_FOLLOWED || http->state == HTTP_UPGRADED);
 }
 
 static inline void report_end(struct bpf_sock_ops *ctx, struct tuple *key, struct flow *flow)
@@ -126,8 +138,8 @@ static inline void report_end(struct bpf_sock_ops *ctx, struct tuple *key, struc
     if (!event)
         return;
     event->duration_ns = event->time_ns - flow->started_ns;
-    event->request_bytes = flow->request.bytes + ctx->bytes_acked;
-    event->response_bytes = flow->response.bytes + ctx->bytes_received;
+    event->request_bytes = ctx->bytes_acked;
+    event->response_bytes = ctx->bytes_received;
     event->source_pod = flow->source_pod;
     event->source_identity = flow->source_identity;
     event->destination_pod = flow->destination_pod;
@@ -164,7 +176,10 @@ static inline void changed(struct bpf_sock_ops *ctx, u32 from, u32 to)
         originals.delete(&original);
     }
     if (flow) {
-        report_end(ctx, &key, flow);
+        if (flow->http.status)    /* the client leaves before the response is whole */
+            finish(flow, &key);
+        if (!told(flow))
+            report_end(ctx, &key, flow);
         flows.delete(&key);
         count(COUNT_FLOWS_ENDED);
     }

@@ -25,18 +25,18 @@
 #define COUNT_ORIGINALS_FOUND 17
 #define COUNT_NOT_READY 18         /* judged before the first policy, or a pod without a default rule */
 #define COUNT_STORAGE_LOST 19      /* sockets whose state the kernel could not allocate */
-#define COUNT_PAIRED 20            /* ends of same-node connections put among the pairs */
-#define COUNT_PAIRS_LOST 21        /* ... that could not (they stay on TCP) */
-#define COUNT_EVENTS 22
-#define COUNT_EVENTS_LOST 23       /* the ring buffer was full */
-#define COUNT_REDIRECTED 24        /* messages that skipped TCP */
-#define COUNT_PASSED 25            /* messages of pairs that went over TCP */
-#define COUNT_RENEWED 26           /* directions that got a new budget, proven drained */
-#define COUNT_HTTP_REQUESTS 27
-#define COUNT_HTTP_RESPONSES 28
-#define COUNT_HTTP_UNPARSED 29     /* messages at the place of a head that were none, or split */
-#define COUNT_HTTP_PIPELINED 30    /* connections whose HTTP is not followed any further: pipelining */
-#define COUNT_EDGES_LOST 31        /* requests that found the table of edges full */
+#define COUNT_READERS 20           /* ends of connections whose HTTP is read */
+#define COUNT_EVENTS 21
+#define COUNT_EVENTS_LOST 22       /* the ring buffer was full */
+#define COUNT_HTTP_REQUESTS 23
+#define COUNT_HTTP_RESPONSES 24    /* whole: each is in an edge */
+#define COUNT_HTTP_UPGRADED 25     /* connections that became another protocol (101), which is not followed */
+#define COUNT_HTTP_UNPARSED 26     /* connections not followed any further: no head at the place of one, or too long */
+#define COUNT_HTTP_PIPELINED 27    /* ... a request before the response to the one before was whole */
+#define COUNT_HTTP_GAPS 28         /* ... bytes that were never seen */
+#define COUNT_HTTP_CUT 29          /* paths and authorities longer than what is kept of them */
+#define COUNT_EDGES_LOST 30        /* requests that found the table of edges full */
+#define COUNT_INWARDS 31           /* dials of the proxy to a pod's own application, from its client's address */
 
 BPF_F_TABLE(PINNED("percpu_array", "counters"), u32, u64, counters, 64, 0);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
 /* Requests that were answered, per CPU: always on, whether or not each is also told as an event.
- * inserted in: msg.c; deleted in: edges.py, with the reading on demand; read in: edges.py.
+ * inserted in: egress.c, sockops.c; deleted in: edges.py, with the reading on demand; read in: edges.py.
  * Size: 8192 x 296 bytes x CPUs, allocated as used. When it is full a request is counted under path 0. */
 #ifndef MESHLAB_EDGES_H
 #define MESHLAB_EDGES_H
@@ -15,12 +15,12 @@ struct edge {
 BPF_F_TABLE(PINNED("percpu_hash", "edges"), struct edge_key, struct edge, edges, 8192, BPF_F_NO_PREALLOC);
 
 /* The first path of each hash.
- * inserted in: msg.c, with the edge; deleted in: edges.py; read in: edges.py. Size: 8192 x 52 bytes, allocated as used. */
+ * inserted in: egress.c, with the edge; deleted in: edges.py; read in: edges.py. Size: 8192 x 132 bytes, allocated as used. */
 struct path_key { u32 hash; };
 struct path { char text[PATH_BYTES]; };
 HASH(paths, path_key, path, 8192);
 
-/* An edge is too large for a program's stack. Written in: msg.c. Size: 1 x 288 bytes x CPUs; never read. */
+/* An edge is too large for a program's stack. Written in: nowhere. Size: 1 x 288 bytes x CPUs; never read. */
 BPF_F_TABLE(PINNED("percpu_array", "blank_edge"), u32, struct edge, blank_edge, 1, 0);
 
 static inline u32 latency_bucket(u64 us)

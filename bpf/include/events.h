@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
-/* What user space is told: one record per denied connection, per end of a connection and, on demand, per request.
- * inserted in: connect.c, lookup.c, sockops.c, msg.c; deleted in: ring.py, as it reads; read in: ring.py.
- * Size: 4 MiB (32768 records). */
+/* What user space is told: one record per denied connection, per end of a connection whose requests were not all told, and, on demand, per request.
+ * inserted in: connect.c, lookup.c, sockops.c, egress.c; deleted in: ring.py, as it reads; read in: ring.py.
+ * Size: 8 MiB (27594 records). */
 #ifndef MESHLAB_EVENTS_H
 #define MESHLAB_EVENTS_H
 #include "counters.h"
@@ -17,7 +17,8 @@ struct event {
     u32 setup_us, rtt_us, retransmits;
     u16 status;
     u8 kind, verdict, reason, closed_by, method, path_length;
-    char path[PATH_BYTES];
+    char path[PATH_BYTES], authority[AUTHORITY_BYTES];
+    u8 trace_id[TRACE_BYTES];
 };
 #define EVENT_CONNECTION 1
 #define EVENT_REQUEST 2
@@ -34,7 +35,7 @@ struct events_table {
     u32 max_entries;
 };
 __attribute__((section("maps/" PINNED("ringbuf", "events"))))
-struct events_table events = {.max_entries = 4194304};
+struct events_table events = {.max_entries = 8388608};
 
 static inline struct event *event_begin(u8 kind, u8 verdict, u8 reason)
 {

@@ -1,34 +1,29 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
 /* Same-node connections of meshed pods, from before the SYN to the client's close: who the kernel knows the client to be.
  * inserted in: sockops.c (TCP_CONNECT_CB); deleted in: sockops.c (close of the client's socket);
- * read in: lookup.c, sockops.c, msg.c. Size: 65536 x 240 bytes, allocated as used. */
+ * read in: lookup.c, sockops.c, egress.c. Size: 65536 x 340 bytes, allocated as used. */
 #ifndef MESHLAB_FLOWS_H
 #define MESHLAB_FLOWS_H
 #include "types.h"
-#define PATH_BYTES 48
-/* One direction of a pair, see msg.c. */
-struct direction {
-    u64 bytes;          /* sent over the short cut */
-    u32 spent;          /* of the present budget */
-    u32 drained;        /* where in the stream the receiver's application had got to, when last known */
-    u8 drained_known;
-    u8 on_tcp;          /* a direction begins here, and comes back when it is proven drained */
-    u8 begun, pad[5];
-};
+#define PATH_BYTES 128
+#define AUTHORITY_BYTES 64
+#define TRACE_BYTES 16
 /* HTTP/1.1 on this connection, see http.h. */
 struct exchange {
     u64 began_ns;
-    u64 position;        /* of the client's stream: bytes that it has sent, whichever way */
-    u64 request_end;     /* the position where the present request ends */
-    u64 request_bytes;
-    u32 sequence;        /* the low half of `position`, as the kernel counts */
+    u64 open;            /* 1 from the request's head to the whole response: who takes it tells of the exchange */
+    u64 requests;
+    u64 request_bytes, response_bytes;    /* of the bodies: as announced, or of chunks as sent */
     u32 path_hash;
-    u8 state, method, path_length, pad;
-    char path[PATH_BYTES];
+    u16 status;          /* 0: no response yet */
+    u8 state, method, path_length, pad[7];
+    char path[PATH_BYTES], authority[AUTHORITY_BYTES];
+    u8 trace_id[TRACE_BYTES];
 };
-#define HTTP_IDLE 0       /* a request's head comes next */
-#define HTTP_WAITING 1    /* for the response's head */
-#define HTTP_LOST 2       /* not followed any further */
+#define HTTP_OFF 0         /* the rule does not say that it speaks HTTP */
+#define HTTP_FOLLOWED 1
+#define HTTP_LOST 2        /* not followed any further, and not every request was told */
+#define HTTP_UPGRADED 3    /* another protocol since the last request */
 struct flow {
     u64 generation;
     u64 started_ns;
@@ -36,8 +31,7 @@ struct flow {
     u32 setup_us;
     u32 policy;
     u16 reason;
-    u8 closed_by, shortcut;
-    struct direction request, response;
+    u8 closed_by, pad[5];
     struct exchange http;
 };
 #define CLOSED_BY_SOURCE 1

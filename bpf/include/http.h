@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
-/* HTTP/1.1 as far as it can be read exactly: one request at a time, heads that come in one message.
- * Anything else (a split head, pipelining, an upgrade, another protocol) ends the following of a connection, and is
- * counted; what was counted before stays right. */
+/* HTTP/1.1 as far as it can be read exactly: one request at a time, heads of up to HEAD_BYTES in any number of packets.
+ * What cannot be (pipelining, another protocol, trailers) ends the following of a connection and is counted; what was
+ * counted before stays right. The client's end writes what is known of the request, the server's what is known of the
+ * response; `open` goes from one to the other and is taken by who reports the exchange.
+ *
+ * The verifier follows every branch of a loop on its own unless both ends of it look alike: so what is found in a head is
+ * kept in the reader, which it does not track, and numbers that differ are masked alike. */
 #ifndef MESHLAB_HTTP_H
 #define MESHLAB_HTTP_H
 #include "counters.h"
+#include "current.h"
 #include "edges.h"
 #include "events.h"
 #include "flows.h"
+#include "readers.h"
 
-#define HEAD_BYTES 1024             /* a longer request head is not parsed */
-#define RESPONSE_HEAD_BYTES 512    /* of a longer response head the length of the body is not known */
-#define UNTIL_RESPONSE (1ULL << 62)    /* a body in chunks: where it ends is not known */
 #define METHOD_GET 1
 #define METHOD_POST 2
 #define METHOD_PUT 3
@@ -19,32 +22,49 @@
 #define METHOD_HEAD 5
 #define METHOD_PATCH 6
 #define METHOD_OPTIONS 7
+
+#define STEPS 384               /* words and line ends of a head */
+#define AT(number) ((number) & (HEAD_BYTES - 1))
 #define WORD(a, b, c, d) ((u32)(a) | (u32)(b) << 8 | (u32)(c) << 16 | (u32)(d) << 24)
-#define LETTERS(a, b, c, d, e, f, g, h) \
-    ((u64)(a) << 56 | (u64)(b) << 48 | (u64)(c) << 40 | (u64)(d) << 32 | (u64)(e) << 24 | (u64)(f) << 16 | (u64)(g) << 8 | (u64)(h))
-#define CONTENT LETTERS('\n', 'c', 'o', 'n', 't', 'e', 'n', 't')
-#define LENGTH LETTERS('-', 'l', 'e', 'n', 'g', 't', 'h', ':')
-#define TRANSFER LETTERS('a', 'n', 's', 'f', 'e', 'r', '-', 'e')
-#define ENCODING LETTERS('n', 'c', 'o', 'd', 'i', 'n', 'g', ':')
+#define LETTERS(a, b, c, d, e, f, g, h) ((u64)WORD(a, b, c, d) | (u64)WORD(e, f, g, h) << 32)
+#define EACH_BYTE 0x0101010101010101ULL
+#define SMALL (EACH_BYTE * 0x20)    /* makes letters small; what it does to others makes no name of a header of them */
+#define FIRST(bytes) (~0ULL >> (64 - 8 * (bytes)))
+#define LAST_CHUNK (LETTERS(0, '\r', '\n', '0', '\r', '\n', '\r', '\n') >> 8)
+#define LINE_END LETTERS(0, 0, 0, 0, 0, 0, '\r', '\n')
 
-struct head { u32 bytes; u32 chunked; u64 body; };
-
-/* Make the verifier forget what it knows of a number: else it follows each possible end of the loop by itself. */
+/* Make the verifier forget what it knows of a number: else it follows each possible end of a loop by itself. */
 #define FORGET(number, unknown) \
     asm volatile("%0 ^= %1" : "+r"(number) : "r"(unknown)); \
     asm volatile("%0 ^= %1" : "+r"(number) : "r"(unknown))
 
-/* The decimal number at an offset, after spaces. */
-static inline u64 digits(void *data, void *end, u64 offset, u64 unknown)
+static inline void lose(struct reader *reader, struct flow *flow, u32 why)
+{
+    reader->phase = READ_NOTHING;
+    if (flow->http.state != HTTP_FOLLOWED)
+        return;
+    flow->http.state = HTTP_LOST;
+    count(why);
+}
+
+static inline void expect_head(struct reader *reader)
+{
+    reader->phase = READ_HEAD;
+    reader->filled = reader->base = reader->line = 0;
+    reader->length_at = reader->host_at = reader->trace_at = reader->chunked = 0;
+}
+
+/* A number that the compiler cannot know more of: it must compare, and the verifier sees it compare, what it passes on. */
+#define PLAIN(number) asm volatile("" : "+r"(number))
+
+/* The decimal number at an offset, after spaces; 0 if there is none. */
+static inline u64 digits(struct reader *reader, u32 offset, u64 unknown)
 {
     u64 found = 0;
-    FORGET(offset, unknown);
-    u8 *text = data + (offset & (2 * HEAD_BYTES - 1));
-    for (u32 i = 0; i < 20; i++) {
-        if ((void *)(text + i + 1) > end)
-            break;
-        u32 digit = text[i] - '0';
-        if (digit > 9 && (text[i] != ' ' || found))
+    for (u32 i = 0; i < 24; i++) {
+        u32 letter = reader->text[AT(offset) + i];
+        u32 digit = letter - '0';
+        if (digit > 9 && (letter != ' ' || found))
             break;
         found = digit > 9 ? 0 : found * 10 + digit;
         FORGET(found, unknown);
@@ -52,63 +72,123 @@ static inline u64 digits(void *data, void *end, u64 offset, u64 unknown)
     return found;
 }
 
-/* Find the end of a head, its Content-Length and whether its body is in chunks. `bytes` is 0 if the end is not there.
- * `unknown` is any number that the verifier does not know. Few branches, and no knowledge carried round the loop: this
- * is most of what the verifier has to walk through. */
-static inline struct head scan(struct sk_msg_md *msg, u32 limit, u64 unknown)
+static inline u64 word_at(struct reader *reader, u32 offset)
 {
-    struct head head = {};
-    void *data = msg->data, *end = msg->data_end;
-    u64 before = 0, last = 0, bytes = 0, number = 0, chunked = 0;
-    for (u32 i = 0; i < limit; i++) {
-        if (data + i + 1 > end)
-            break;
-        u32 letter = *(u8 *)(data + i);
-        letter |= ((64 - letter) & (letter - 91)) >> 31 << 5;    /* A to Z in lower case */
-        before = before << 8 | last >> 56;
-        last = last << 8 | letter;
-        FORGET(before, unknown);
-        FORGET(last, unknown);
-        if ((u32)last == 0x0d0a0d0a) {
-            bytes = i + 1;
-            break;
-        }
-        if (letter != ':')
-            continue;
-        if (last == LENGTH && before == CONTENT)
-            number = i + 1;
-        if (last == ENCODING && before == TRANSFER)
-            chunked = 1;
-        FORGET(number, unknown);
-        FORGET(chunked, unknown);
-        FORGET(last, unknown);
-        FORGET(before, unknown);
+    return *(u64 *)(reader->text + AT(offset));
+}
+
+/* A whole line that is not the last: is it a header that matters? */
+static inline void note_header(struct reader *reader, u32 line)
+{
+    u64 first = word_at(reader, line) | SMALL;
+    u64 second = *(u64 *)(reader->text + AT(line) + 8) | SMALL;
+    if ((first & FIRST(5)) == (LETTERS('h', 'o', 's', 't', ':', 0, 0, 0)))
+        reader->host_at = line + 5;
+    else if (first == LETTERS('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
+        if ((second & FIRST(7)) == LETTERS('l', 'e', 'n', 'g', 't', 'h', ':', 0))
+            reader->length_at = line + 15;
+    } else if (first == LETTERS('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')) {
+        if (second == LETTERS('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n'))
+            reader->chunked = 1;
+    } else if (first == LETTERS('t', 'r', 'a', 'c', 'e', 'p', 'a', 'r')) {
+        if ((second & FIRST(4)) == LETTERS('e', 'n', 't', ':', 0, 0, 0, 0))
+            reader->trace_at = line + 12;
     }
-    FORGET(bytes, unknown);
-    head.bytes = (u32)bytes;
-    head.chunked = (u32)chunked;
-    barrier();    /* read the pointers again: how far they are known to be good differs at each end of the loop */
-    head.body = number ? digits(msg->data, msg->data_end, number, unknown) : 0;
-    return head;
 }
 
-/* The whole head in one piece: what a message holds may lie in several pages. */
-static inline int reach(struct sk_msg_md *msg)
+static inline u32 status_at(struct reader *reader, u32 base)
 {
-    u32 size = msg->size;
-    if (msg->data + (size < HEAD_BYTES ? size : HEAD_BYTES) <= msg->data_end)
+    u8 *text = reader->text + AT(base);
+    return ((text[9] - '0') * 100 + (text[10] - '0') * 10 + (text[11] - '0')) & 1023;
+}
+
+/* An empty line: the end of the head, unless nothing came before it or the final response is yet to come. */
+static inline int ends_head(struct reader *reader, u32 end)
+{
+    int final = reader->line != reader->base;
+    if (final && !reader->is_client) {
+        u32 status = status_at(reader, reader->base);
+        final = status >= 200 || status == 101;
+    }
+    if (final)
         return 1;
-    return !bpf_msg_pull_data(msg, 0, size < HEAD_BYTES ? size : HEAD_BYTES, 0);
+    reader->base = end;
+    reader->length_at = reader->chunked = 0;
+    return 0;
 }
 
-static inline void lose(struct exchange *http, u32 why)
+/* Read on, line by line, up to the end of the head: gives where that is, 0 if it is not there yet. */
+static inline u32 head_end(struct reader *reader)
 {
-    http->state = HTTP_LOST;
-    count(why);
+    u64 at = reader->line;
+    for (u32 step = 0; step < STEPS; step++) {
+        u64 filled = *(volatile u16 *)&reader->filled;
+        FORGET(at, filled);
+        if (at >= filled || at >= HEAD_BYTES)
+            return 0;
+        u64 word = *(u64 *)(reader->text + at) ^ EACH_BYTE * '\n';
+        u64 hit = (word - EACH_BYTE) & ~word & EACH_BYTE * 0x80;
+        if (!hit) {
+            at += 8;
+            continue;
+        }
+        u64 end = at + (((((hit & -hit) - 1) & EACH_BYTE) * EACH_BYTE) >> 56);
+        if (end > filled)
+            return 0;
+        u32 line = *(volatile u16 *)&reader->line;
+        u64 size = end - line;
+        if (size == 1 || (size == 2 && reader->text[AT(line)] == '\r')) {
+            if (ends_head(reader, end))
+                return end;
+        } else
+            note_header(reader, line);
+        reader->line = end;
+        at = end;
+    }
+    return 0;
+}
+
+/* Add this packet's bytes to the head, as far as there is room. */
+static inline void take(struct __sk_buff *skb, struct reader *reader)
+{
+    u64 filled = reader->filled, room = filled ? PART_BYTES : HEAD_BYTES, offset = reader->offset;
+    u64 size = reader->length < room ? reader->length : room;
+    reader->before = filled;
+    if (filled >= HEAD_BYTES)
+        return;
+    PLAIN(size);
+    PLAIN(filled);
+    if (size < 1 || size > HEAD_BYTES)
+        return;
+    if (!filled) {
+        if (!bpf_skb_load_bytes(skb, offset, reader->text, size))
+            reader->filled = size;
+    } else if (size <= PART_BYTES && !bpf_skb_load_bytes(skb, offset, reader->text + AT(filled), size))
+        reader->filled = filled + size;
+}
+
+/* Does a body in chunks end with this packet, of which `length` bytes are the body's? */
+static inline int last_chunk(struct __sk_buff *skb, struct reader *reader, u32 length)
+{
+    u64 last = 0, end = (u64)reader->offset + reader->length;
+    if (length >= 8) {
+        bpf_skb_load_bytes(skb, end - 8, &last, 8);
+    } else {
+        for (u32 i = 0; i < 7; i++) {
+            u8 letter = 0;
+            if (i < length)
+                bpf_skb_load_bytes(skb, end - length + i, &letter, 1);
+            if (i < length)
+                last = last >> 8 | (u64)letter << 56;
+        }
+        last |= length ? reader->tail >> (8 * (length & 7)) : reader->tail;
+    }
+    reader->tail = last;
+    return last >> 8 == LAST_CHUNK;
 }
 
 /* The method by its first four letters; `skip` is where the path begins. 0: none. */
-static inline u8 method_of(u32 word, u64 *skip)
+static inline u8 method_of(u32 word, u32 *skip)
 {
     switch (word) {
     case WORD('G', 'E', 'T', ' '): *skip = 4; return METHOD_GET;
@@ -122,74 +202,87 @@ static inline u8 method_of(u32 word, u64 *skip)
     return 0;
 }
 
-static inline void keep_path(struct exchange *http, void *data, u64 skip, void *end, u64 unknown)
+static inline void keep_path(struct exchange *http, struct reader *reader, u32 start, u64 unknown)
 {
     u64 hash = 2166136261, i;    /* FNV-1a */
     FORGET(hash, unknown);
-    u8 *path = data + (skip & 15);
+    u8 *path = reader->text + AT(start);
     __builtin_memset(http->path, 0, sizeof(http->path));
     for (i = 0; i < PATH_BYTES; i++) {
-        if ((void *)(path + i + 1) > end || path[i] == ' ' || path[i] == '?')
+        u8 letter = path[i];
+        if (letter <= ' ' || letter == '?')
             break;
-        http->path[i] = path[i];
-        hash = (u32)((hash ^ path[i]) * 16777619);
+        http->path[i] = letter;
+        hash = (u32)((hash ^ letter) * 16777619);
+        FORGET(hash, unknown);
     }
     FORGET(i, unknown);
+    if (i == PATH_BYTES && path[PATH_BYTES] > ' ' && path[PATH_BYTES] != '?')
+        count(COUNT_HTTP_CUT);
     http->path_length = (u8)i;
     http->path_hash = hash ? (u32)hash : 1;
 }
 
-/* Where the client's stream is, before this message. Counted by the kernel's own numbers: a program is not asked about
- * every message (the verdict on one that met a full buffer is kept for the next). */
-static inline void advance(struct exchange *http, u32 sequence)
+static inline void keep_authority(struct exchange *http, struct reader *reader, u64 unknown)
 {
-    http->position += (u32)(sequence - http->sequence);
-    http->sequence = sequence;
-}
-
-/* A message of the client. `sequence` is how much it sent before, in the low 32 bits. */
-static inline void observe_request(struct sk_msg_md *msg, struct exchange *http, u32 sequence)
-{
-    u64 size = msg->size;
-    u64 skip = 0;
-    advance(http, sequence);
-    if (http->position < http->request_end) {
-        if (http->position + size > http->request_end)
-            lose(http, COUNT_HTTP_PIPELINED);
+    u64 i;
+    u32 start = reader->host_at;
+    __builtin_memset(http->authority, 0, sizeof(http->authority));
+    if (!start)
         return;
+    if (reader->text[AT(start)] == ' ')
+        start++;
+    u8 *text = reader->text + AT(start);
+    for (i = 0; i < AUTHORITY_BYTES; i++) {
+        u8 letter = text[i];
+        if (letter <= ' ')
+            break;
+        http->authority[i] = letter;
     }
-    if (http->state == HTTP_WAITING)
-        return lose(http, COUNT_HTTP_PIPELINED);
-    if (!reach(msg) || msg->data + 16 > msg->data_end)
-        return lose(http, COUNT_HTTP_UNPARSED);
-    u64 method = method_of(*(u32 *)msg->data, &skip);
-    FORGET(method, size);
-    FORGET(skip, size);
-    http->method = (u8)method;
-    if (!method)
-        return lose(http, COUNT_HTTP_UNPARSED);
-    keep_path(http, msg->data, skip, msg->data_end, size);
-    barrier();    /* as in scan: it differs with the path's length */
-    struct head head = scan(msg, HEAD_BYTES, size);
-    if (!head.bytes)
-        return lose(http, COUNT_HTTP_UNPARSED);
-    http->request_end = head.chunked ? UNTIL_RESPONSE : http->position + head.bytes + head.body;
-    if (http->position + size > http->request_end)
-        return lose(http, COUNT_HTTP_PIPELINED);
-    http->request_bytes = head.body;
-    http->began_ns = bpf_ktime_get_ns();
-    http->state = HTTP_WAITING;
-    count(COUNT_HTTP_REQUESTS);
+    FORGET(i, unknown);
+    if (i == AUTHORITY_BYTES && text[AUTHORITY_BYTES] > ' ')
+        count(COUNT_HTTP_CUT);
 }
 
-static inline void report_request(struct flow *flow, struct tuple *key, u16 status, u64 latency_ns, u64 body)
+static inline u32 nibble(u32 letter)
 {
+    if (letter - '0' <= 9)
+        return letter - '0';
+    letter = (letter | 0x20) - 'a';
+    return letter <= 5 ? letter + 10 : 16;
+}
+
+/* traceparent: 00-<32 hex digits>-<16>-<2> */
+static inline void keep_trace(struct exchange *http, struct reader *reader, u64 unknown)
+{
+    u32 start = reader->trace_at, wrong = 0;
+    __builtin_memset(http->trace_id, 0, sizeof(http->trace_id));
+    if (!start)
+        return;
+    if (reader->text[AT(start)] == ' ')
+        start++;
+    u8 *text = reader->text + AT(start);
+    if (text[2] != '-' || text[35] != '-')
+        return;
+    for (u32 i = 0; i < TRACE_BYTES; i++) {
+        u32 high = nibble(text[3 + 2 * i]), low = nibble(text[4 + 2 * i]);
+        http->trace_id[i] = (u8)(high << 4 | low);
+        wrong |= high | low;
+        FORGET(wrong, unknown);
+    }
+    if (wrong & 16)
+        __builtin_memset(http->trace_id, 0, sizeof(http->trace_id));
+}
+
+static inline void report_request(struct flow *flow, struct tuple *key, u64 latency_ns)
+{
+    struct exchange *http = &flow->http;
     struct event *event = event_begin(EVENT_REQUEST, OUTCOME_ALLOWED, (u8)flow->reason);
     if (!event)
         return;
     event->duration_ns = latency_ns;
-    event->request_bytes = flow->http.request_bytes;
-    event->response_bytes = body;
+    event->request_bytes = http->request_bytes;
+    event->response_bytes = http->response_bytes;
     event->source_pod = flow->source_pod;
     event->source_identity = flow->source_identity;
     event->destination_pod = flow->destination_pod;
@@ -200,49 +293,202 @@ static inline void report_request(struct flow *flow, struct tuple *key, u16 stat
     event->destination_ip = key->server_ip;
     event->source_port = key->client_port;
     event->destination_port = key->server_port;
-    event->status = status;
-    event->method = flow->http.method;
-    event->path_length = flow->http.path_length;
-    __builtin_memcpy(event->path, flow->http.path, PATH_BYTES);
+    event->status = http->status;
+    event->method = http->method;
+    event->path_length = http->path_length;
+    __builtin_memcpy(event->path, http->path, PATH_BYTES);
+    __builtin_memcpy(event->authority, http->authority, AUTHORITY_BYTES);
+    __builtin_memcpy(event->trace_id, http->trace_id, TRACE_BYTES);
     events.ringbuf_submit(event, BPF_RB_NO_WAKEUP);
 }
 
-static inline void add_to_edge(struct flow *flow, u16 status, u64 latency_us, u64 body)
+static inline void add_to_edge(struct flow *flow, u64 latency_us)
 {
-    struct edge_key key = {flow->source_pod, flow->destination_pod, flow->service, flow->http.path_hash, status,
-                           flow->http.method};
-    struct edge *edge = edge_of(&key, &flow->http);
+    struct exchange *http = &flow->http;
+    struct edge_key key = {flow->source_pod, flow->destination_pod, flow->service, http->path_hash, http->status,
+                           http->method};
+    struct edge *edge = edge_of(&key, http);
     if (!edge)
         return;
     __sync_fetch_and_add(&edge->count, 1);    /* atomic: see counters.h */
-    __sync_fetch_and_add(&edge->request_bytes, flow->http.request_bytes);
-    __sync_fetch_and_add(&edge->response_bytes, body);
+    __sync_fetch_and_add(&edge->request_bytes, http->request_bytes);
+    __sync_fetch_and_add(&edge->response_bytes, http->response_bytes);
     __sync_fetch_and_add(&edge->latency_us, latency_us);
     __sync_fetch_and_add(&edge->latency[latency_bucket(latency_us) & (LATENCY_BUCKETS - 1)], 1);
 }
 
-/* A message of the server while a request waits: the response's head, or 1xx before it. */
-static inline void observe_response(struct sk_msg_md *msg, struct flow *flow, struct tuple *key, u32 events_wanted)
+/* The response is there: tell of the exchange, once. */
+static inline void finish(struct flow *flow, struct tuple *key)
 {
     struct exchange *http = &flow->http;
-    if (!reach(msg) || msg->data + 16 > msg->data_end)
-        return lose(http, COUNT_HTTP_UNPARSED);
-    u8 *text = msg->data;
-    if (*(u32 *)text != WORD('H', 'T', 'T', 'P') || text[4] != '/')
-        return lose(http, COUNT_HTTP_UNPARSED);
-    u16 status = (u16)((text[9] - '0') * 100 + (text[10] - '0') * 10 + (text[11] - '0'));
-    if (status == 101)
-        return lose(http, COUNT_HTTP_UNPARSED);
-    if (status < 200)
-        return;
-    u64 body = scan(msg, RESPONSE_HEAD_BYTES, http->began_ns).body;
+    struct generation *now = generation_now();
     u64 latency_ns = bpf_ktime_get_ns() - http->began_ns;
-    if (http->request_end == UNTIL_RESPONSE)
-        http->request_end = 0;
-    http->state = HTTP_IDLE;
+    if (__sync_lock_test_and_set(&http->open, 0) == 0)
+        return;
     count(COUNT_HTTP_RESPONSES);
-    add_to_edge(flow, status, latency_ns / 1000, body);
-    if (events_wanted)
-        report_request(flow, key, status, latency_ns, body);
+    add_to_edge(flow, latency_ns / 1000);
+    if (now && now->flags & REQUEST_EVENTS)
+        report_request(flow, key, latency_ns);
+}
+
+/* The head of a request is whole; `rest` is what its packet holds behind it. */
+static inline void begin_request(struct reader *reader, struct flow *flow, u32 rest, u64 body)
+{
+    struct exchange *http = &flow->http;
+    u64 unknown = http->began_ns;
+    u32 skip = 0, base = reader->base;
+    u8 method = method_of(*(u32 *)(reader->text + AT(base)), &skip);
+    if (!method)
+        return lose(reader, flow, COUNT_HTTP_UNPARSED);
+    if (rest > body && !reader->chunked)
+        return lose(reader, flow, COUNT_HTTP_PIPELINED);
+    http->method = method;
+    keep_path(http, reader, base + skip, unknown);
+    keep_authority(http, reader, unknown);
+    keep_trace(http, reader, unknown);
+    http->status = 0;
+    http->request_bytes = reader->chunked ? rest : body;
+    http->response_bytes = 0;
+    http->requests++;
+    barrier();
+    http->open = 1;
+    count(COUNT_HTTP_REQUESTS);
+    u32 chunked = reader->chunked;
+    expect_head(reader);
+    reader->left = body - rest;
+    if (chunked)
+        reader->phase = READ_CHUNKS;
+    else if (reader->left)
+        reader->phase = READ_BODY;
+}
+
+/* The head of a response is whole. */
+static inline void begin_response(struct reader *reader, struct flow *flow, u32 rest, u64 body)
+{
+    struct exchange *http = &flow->http;
+    u32 status = status_at(reader, reader->base), chunked = reader->chunked, length_at = reader->length_at;
+    if ((word_at(reader, reader->base) & FIRST(7)) != LETTERS('H', 'T', 'T', 'P', '/', '1', '.', 0) || status < 100)
+        return lose(reader, flow, COUNT_HTTP_UNPARSED);
+    http->status = status;
+    http->response_bytes = 0;
+    expect_head(reader);
+    if (status == 101) {
+        http->state = HTTP_UPGRADED;
+        reader->phase = READ_NOTHING;
+        reader->whole = 1;
+        return count(COUNT_HTTP_UPGRADED);
+    }
+    if (http->method == METHOD_HEAD || status == 204 || status == 304)
+        body = chunked = 0;
+    else if (!chunked && !length_at) {
+        http->response_bytes = rest;
+        reader->phase = READ_TO_END;
+        return;
+    }
+    http->response_bytes = chunked ? rest : body;
+    reader->left = body - rest;
+    if (chunked)
+        reader->phase = READ_CHUNKS;
+    else if (rest < body)
+        reader->phase = READ_BODY;
+    else {
+        reader->whole = 1;
+        if (rest > body)
+            lose(reader, flow, COUNT_HTTP_UNPARSED);
+    }
+}
+
+/* May a head begin here? */
+static inline int may_begin(struct reader *reader, struct flow *flow)
+{
+    struct exchange *http = &flow->http;
+    if (!reader->is_client) {
+        if (http->open)
+            return 1;
+        lose(reader, flow, COUNT_HTTP_UNPARSED);    /* a server that was not asked */
+        return 0;
+    }
+    if (reader->filled)
+        return 1;
+    if (http->open) {
+        lose(reader, flow, COUNT_HTTP_PIPELINED);
+        return 0;
+    }
+    http->began_ns = bpf_ktime_get_ns();
+    return 1;
+}
+
+/* The head does not end here: can it still become one? */
+static inline void await_more(struct reader *reader, struct flow *flow)
+{
+    u32 skip, filled = reader->filled;
+    u32 none = filled >= HEAD_BYTES || filled - reader->before < reader->length;
+    if (!none && reader->is_client && filled >= 8)
+        none = !method_of(*(u32 *)(reader->text + AT(reader->base)), &skip);
+    if (none)
+        lose(reader, flow, COUNT_HTTP_UNPARSED);
+}
+
+static inline void follow_head(struct __sk_buff *skb, struct reader *reader, struct flow *flow)
+{
+    if (!may_begin(reader, flow))
+        return;
+    take(skb, reader);
+    barrier();
+    u32 end = head_end(reader);
+    barrier();
+    if (!end)
+        return await_more(reader, flow);
+    u32 rest = reader->length - (end - reader->before);
+    u64 body = reader->length_at && !reader->chunked ? digits(reader, reader->length_at, flow->http.began_ns) : 0;
+    reader->tail = LINE_END;
+    if (reader->is_client)
+        begin_request(reader, flow, rest, body);
+    else
+        begin_response(reader, flow, rest, body);
+    barrier();
+    if (reader->phase == READ_CHUNKS && last_chunk(skb, reader, rest)) {
+        reader->phase = READ_HEAD;
+        reader->whole = 1;
+    }
+}
+
+/* Bytes of a body whose length is known. Gives whether there are more in this packet, or the body ends. */
+static inline int pass_body(struct reader *reader)
+{
+    u64 left = reader->left;
+    if (left > reader->length) {
+        reader->left = left - reader->length;
+        return 0;
+    }
+    reader->offset += left;
+    reader->length -= left;
+    expect_head(reader);
+    reader->whole = 1;
+    return 1;
+}
+
+/* New bytes of a stream. */
+static inline void follow(struct __sk_buff *skb, struct reader *reader, struct flow *flow)
+{
+    if (flow->http.state != HTTP_FOLLOWED) {
+        reader->phase = READ_NOTHING;
+        return;
+    }
+    if (reader->phase == READ_HEAD) {
+        if (reader->length && reader->whole && !reader->is_client)    /* more than it had announced */
+            lose(reader, flow, COUNT_HTTP_UNPARSED);
+        else if (reader->length)
+            follow_head(skb, reader, flow);
+        return;
+    }
+    if (reader->is_client)
+        flow->http.request_bytes += reader->length;
+    else
+        flow->http.response_bytes += reader->length;
+    if (reader->phase == READ_CHUNKS && last_chunk(skb, reader, reader->length)) {
+        expect_head(reader);
+        reader->whole = 1;
+    }
 }
 #endif

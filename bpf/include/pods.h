@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
 /* The pods of this node, by the cookie of their network namespace: what a process cannot forge by an address, nor
  * change by a move to another cgroup.
- * inserted in: pods.py, before a pod's first process; deleted in: pods.py; read in: connect.c, sockops.c.
+ * inserted in: pods.py, before a pod's first process; deleted in: pods.py; read in: connect.c, sockops.c, inward.c.
  * Size: 4096 x 24 bytes. */
 #ifndef MESHLAB_PODS_H
 #define MESHLAB_PODS_H

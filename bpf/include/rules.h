@@ -7,7 +7,7 @@
 #define MESHLAB_RULES_H
 #include "types.h"
 struct rule_key { u32 destination, source; u16 port, slot; };
-struct rule { u32 policy; u8 verdict, reason, shortcut, pad; };    /* shortcut: msg.c may carry its connections */
+struct rule { u32 policy; u8 verdict, reason, http, pad; };    /* http: egress.c reads its connections as HTTP/1.1 */
 #define VERDICT_DENY 0
 #define VERDICT_ALLOW 1
 #define VERDICT_PROXY 2

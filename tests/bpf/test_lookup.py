@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 import pytest
 
@@ -11,8 +12,9 @@ from meshlab.dataplanes.sidecarless.plan import Plan, Rule
 from meshlab.dataplanes.sidecarless.tables import packed
 from meshlab.kit import netns
 from meshlab.model.outcomes import Reason
+from meshlab.runtimes.local.network import _local
 from tests.bpf.test_connect import ALL, ALLOW, DENY, defaults
-from tests.bpf.topology import Bench, seen
+from tests.bpf.topology import PRELUDE, Bench, seen
 
 ONLY_A = (Rule(2, ALLOW, Reason.POLICY_ALLOW, 8080, 101), *defaults((1, ALLOW), (2, DENY), (3, ALLOW)))
 
@@ -217,3 +219,58 @@ def test_ipv6_does_not_come_in(bench: Bench, node: KernelNode) -> None:
     assert node.counters()["family_refused"] >= 1
     assert bench.run("b", code, "fd00::1").strip() == "ECONNREFUSED"  # and does not go out
     assert bench.ask("a", bench.ip("b")) == "b"  # a listener on [::] serves IPv4 as ever
+
+
+INWARD = """
+sock = socket.socket(); sock.setsockopt(0, 19, 1); sock.setsockopt(1, 36, 1337)  # IP_TRANSPARENT, SO_MARK
+sock.bind((sys.argv[1], 0)); sock.settimeout(5)
+sock.connect((sys.argv[2], 8080)); print(line(sock), sock.getsockname()[0])
+sock.sendall(b"more"); print(sock.recv(4).decode())
+"""
+
+
+@pytest.fixture
+def local(bench: Bench) -> str:
+    """Pod b's namespace takes marked packets over the loopback, as the local runtime sets it up; its address."""
+    subprocess.run(["ip", "netns", "exec", f"ml-{bench.lab}-b", "sh", "-ec", _local(1337)], check=False)  # or again
+    return bench.ip("b")
+
+
+def test_the_proxy_reaches_the_application_from_its_clients_address(bench: Bench, node: KernelNode, local: str) -> None:
+    bench.serve("b"), bench.proxy()
+    node.apply(Plan((), ALL))
+    for source in (bench.ip("a"), "10.92.0.5"):
+        assert bench.run("b", INWARD, source, local, group=bench.proxy_group).split() == ["b", source, "more"]
+    counted = node.counters()
+    assert (counted["inwards"], counted["steered"], counted["inbound_allowed"]) == (2, 0, 0)
+
+
+def test_what_claims_to_be_the_proxys_dial_comes_in_by_the_interface(
+    bench: Bench, node: KernelNode, local: str
+) -> None:
+    """SYNs by hand from the client's own pod, with every port that a dial of the proxy may have, while it dials: they
+    are steered to the proxy, each of them."""
+    bench.serve("b"), bench.proxy()
+    node.apply(Plan((), ALL))
+    head, _, _ = RAW.strip().partition("raw.sendto")
+    flood = (
+        head.replace("44444", "source_port")
+        + """
+for source_port in range(32768, 33768):
+    raw.sendto(tcp(checksum(ends + struct.pack("!HH", 6, 20) + tcp(0))), (target, 0))
+"""
+    )
+    flood = flood.replace("tcp = lambda check:", "tcp = lambda check: ")
+    child = subprocess.Popen(
+        bench.command("a", [sys.executable, "-I", "-c", PRELUDE + flood, bench.ip("a"), local, "8080"])
+    )
+    try:
+        for port in range(40000, 40023):
+            dial = INWARD.replace("sys.argv[1], 0", f"sys.argv[1], {port}")
+            assert bench.run("b", dial, bench.ip("a"), local, group=bench.proxy_group).split()[0] == "b"
+    finally:
+        assert child.wait(60) == 0
+    counted = node.counters()
+    assert counted["inwards"] == 23
+    assert counted["inbound_allowed"] == 0
+    assert counted["steered"] >= 1000

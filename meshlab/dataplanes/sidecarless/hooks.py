@@ -24,5 +24,6 @@ HOOKS: Mapping[str, Hook] = {
     "listen": Hook(13, 3),
     "getsockopt": Hook(25, 21),
     "lookup": Hook(30, 36),
-    "message": Hook(16, 7),
+    "egress": Hook(8, 1),
+    "inward": Hook(18, 10),
 }

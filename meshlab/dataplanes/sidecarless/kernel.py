@@ -41,8 +41,8 @@ TABLES = (
 _DIST_PACKAGES = Path("/usr/lib/python3/dist-packages")
 _HOW_TO_GET = "apt-get install python3-bpfcc linux-headers-amd64"
 _FLAGS = ("-Wno-everything", "-O2")
-_WITHOUT_ATTACH_TYPE = (13, 16)
-"""sockops and sk_msg are loaded for any."""
+_WITHOUT_ATTACH_TYPE = (13,)
+"""sockops are loaded for any."""
 
 
 @functools.cache
@@ -67,12 +67,10 @@ def compile_and_load(text: str, folder: Path) -> dict[str, Any]:
     """Load every program of the text and pin it as `prog-<name>`; the maps pin themselves, or are used again where they
     are pinned. Gives the maps' layouts as bcc describes them. CannotRun where the machine lacks something."""
     bcc = _bcc()
-    offsets = libbpf.kernel_offsets("tcp_sock", ("write_seq", "copied_seq"))
-    defines = [f"-DOFFSET_{name.upper()}={offset}" for name, offset in offsets.items()]
     with headers.prepared() as tree:
         os.environ[headers.VARIABLE] = str(tree)
         try:
-            module = bcc.BPF(text=text.encode(), cflags=[*_FLAGS, *defines])
+            module = bcc.BPF(text=text.encode(), cflags=list(_FLAGS))
             for name, hook in HOOKS.items():
                 program = module.load_func(name.encode(), hook.program_type, attach_type=_attach_type(hook))
                 libbpf.pin(program.fd, folder / f"prog-{name}")

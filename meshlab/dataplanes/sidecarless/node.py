@@ -26,9 +26,9 @@ from meshlab.dataplanes.sidecarless.ring import Ring
 from meshlab.dataplanes.sidecarless.tables import Table
 from meshlab.errors import CannotRun
 
-_PODS_HOOKS = ("life", "sock_create", "getpeername4", "getpeername6", "connect4", "connect6")
+_PODS_HOOKS = ("egress", "life", "sock_create", "getpeername4", "getpeername6", "connect4", "connect6")
 """In this order: a connect may be diverted only when its destination can be kept."""
-_PROXY_HOOKS = ("listen", "getsockopt")
+_PROXY_HOOKS = ("listen", "getsockopt", "inward")
 
 
 class KernelNode:
@@ -63,7 +63,6 @@ class KernelNode:
         All or nothing: CannotRun names the hook that the kernel refused."""
         made: list[str] = []
         try:
-            self._put(made, "message", self._loaded.raw["pairs"])
             for group, hooks in ((proxy, _PROXY_HOOKS), (pods, _PODS_HOOKS)):
                 with _opened(group) as descriptor:
                     for name in hooks:

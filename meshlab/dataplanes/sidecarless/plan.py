@@ -60,8 +60,8 @@ class Rule:
     port: int = ANY_PORT
     source: int = ANY_SOURCE
     policy: int = 0
-    shortcut: bool = False
-    """May its connections skip TCP? For ports known to speak HTTP: bpf/msg.c says what others may not like."""
+    http: bool = False
+    """The port is known to speak HTTP/1.1: the kernel reads requests and responses on its connections."""
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,7 @@ def _positions(table: Table, service: Service) -> Iterator[Any]:
 def _rules(table: Table, plan: Plan, slot: int) -> Iterator[tuple[bytes, bytes]]:
     for rule in plan.rules:
         key = table.key(destination=rule.destination, source=rule.source, port=rule.port, slot=slot)
-        leaf = table.leaf(
-            policy=rule.policy, verdict=rule.verdict, reason=_REASONS[rule.reason.value], shortcut=rule.shortcut
-        )
+        leaf = table.leaf(policy=rule.policy, verdict=rule.verdict, reason=_REASONS[rule.reason.value], http=rule.http)
         yield bytes(key), bytes(leaf)
 
 

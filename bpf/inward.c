@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
+/* cgroup/connect4 in the proxy's cgroup: the proxy dials an application inside its pod from the address of the client
+ * (bound before, IP_TRANSPARENT). Such a socket is bound to the loopback interface: its packets go over it anyway, but
+ * the kernel would say that they came in by the pod's own interface, and the pod's gate (lookup.c) would take them for a
+ * stranger's and steer them to the proxy again.
+ *
+ * Why not a list of such connections that the gate lets pass: while the proxy's SYN is on its way the client that owns
+ * the address could send one with the same ports by hand, and would be let in past the proxy. What comes in over the
+ * loopback interface was sent inside this namespace; no packet from outside can say so.
+ *
+ * The namespace needs the way over the loopback and back that addresses of others need anyway: a rule for the proxy's
+ * mark, a local route, and tcp_fwmark_accept (`_local` in meshlab/runtimes/local/network.py). */
+#include "include/counters.h"
+#include "include/pods.h"
+
+#define LEVEL_SOCKET 1
+#define OPTION_BIND_TO_INTERFACE 62
+
+int inward(struct bpf_sock_addr *ctx)
+{
+    struct pod *pod = pod_of(bpf_get_netns_cookie(ctx));
+    struct bpf_sock *sk = ctx->sk;
+    int loopback = LOOPBACK_INTERFACE;
+    if (!pod || !sk || ctx->protocol != PROTOCOL_TCP || ctx->user_ip4 != pod->ip)
+        return 1;
+    u32 source = sk->src_ip4;
+    if (is_loopback(source) || source == pod->ip)
+        return 1;
+    if (!bpf_setsockopt(ctx, LEVEL_SOCKET, OPTION_BIND_TO_INTERFACE, &loopback, sizeof(loopback)))
+        count(COUNT_INWARDS);
+    return 1;
+}
