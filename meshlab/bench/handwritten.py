@@ -94,7 +94,7 @@ def _config(layout: Layout, folder: Path, name: str, peer: str, status: dict[str
 def _start(lab: Lab, pod: PodStatus, config: Path) -> None:
     """In the background of its pod: the exec's shell returns, the Envoy stays, counted with the pod's application."""
     name = pod.workload
-    group = cgroups.lab_group(lab.settings.name) / "pods" / pod.node / f"{pod.pod.namespace}_{pod.pod.name}" / "app"
+    group = cgroups.pods_group(lab.settings.name, pod.node) / f"{pod.pod.namespace}_{pod.pod.name}" / "app"
     user = ["setpriv", f"--reuid={PROXY_UID}", f"--regid={PROXY_UID}", "--clear-groups", "--"]
     envoy = [envoy_binary(), "-c", str(config), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warning"]
     command = shlex.join(processes.joined(group, [*user, *envoy]))

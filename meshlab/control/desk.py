@@ -21,10 +21,15 @@ def node_client(node: str) -> str:
     return f"/{node}"
 
 
+def agent_client(node: str) -> str:
+    """The name of a node's agent among the clients."""
+    return f"/{node}/agent"
+
+
 @dataclass
 class ProxyRow:
-    """One proxy; a node's shared one has no namespace and its node's name. Times are Unix nanoseconds; versions are
-    World versions."""
+    """One proxy; a node's shared one has no namespace and its node's name, a node's agent `<node>/agent`. Times are
+    Unix nanoseconds; versions are World versions."""
 
     namespace: str
     pod: str
@@ -61,14 +66,15 @@ class Desk:
         self._flows.know(_peer(world, endpoint) for endpoint in world.endpoints if endpoint.ip)
         for endpoint in world.endpoints:
             self.row(str(endpoint.pod)).node = endpoint.node
-        there = {str(e.pod) for e in world.endpoints} | {node_client(e.node) for e in world.endpoints}
+        nodes = {endpoint.node for endpoint in world.endpoints}
+        there = {str(e.pod) for e in world.endpoints} | {*map(node_client, nodes), *map(agent_client, nodes)}
         gone = {name for name, row in self.proxies.items() if not row.connected} - there
         for name in gone:
             del self.proxies[name]
 
     def row(self, client: str) -> ProxyRow:
         namespace, _, pod = client.partition("/")
-        return self.proxies.setdefault(client, ProxyRow(namespace, pod, "" if namespace else pod))
+        return self.proxies.setdefault(client, ProxyRow(namespace, pod, "" if namespace else pod.partition("/")[0]))
 
     def want(self, client: str, version: str) -> None:
         row = self.row(client)
@@ -84,9 +90,10 @@ class Desk:
     def admit(self, token: str, node_id: str) -> str:
         claims = self._tokens.verify(token)
         if not claims.namespace:
-            if node_id and node_id != f"node~{claims.node}":
-                raise MeshlabError(f"node id {node_id!r} is not that of the shared proxy of {claims.node}")
-            return node_client(claims.node)
+            agent = claims.pod != claims.node
+            if node_id and node_id != f"{'agent' if agent else 'node'}~{claims.node}":
+                raise MeshlabError(f"node id {node_id!r} is not that of {claims.pod}")
+            return agent_client(claims.node) if agent else node_client(claims.node)
         endpoint = self._world.endpoint(PodId(claims.namespace, claims.pod)) if self._world else None
         if endpoint is None or endpoint.uid != claims.uid:
             raise MeshlabError(f"no pod {claims.namespace}/{claims.pod} with the uid of this token")

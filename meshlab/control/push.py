@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from meshlab.compile import bpf
 from meshlab.compile import xds as compiler
 from meshlab.control import world as worlds
-from meshlab.control.desk import Desk, node_client
+from meshlab.control.desk import Desk, agent_client, node_client
 from meshlab.identity.authority import Authority, Svid
 from meshlab.model.settings import Settings
 from meshlab.model.snapshot import Snapshot
@@ -79,6 +80,7 @@ class Push:
             await asyncio.sleep(0)  # streams go on between two proxies
         for node in sorted({endpoint.node for endpoint in world.endpoints}):
             found += self._offer_node(world, node)
+            found += self._offer_agent(world, node)
             await asyncio.sleep(0)
         for gone in self._svids.keys() - {str(endpoint.pod) for endpoint in world.endpoints}:
             del self._svids[gone]
@@ -100,22 +102,47 @@ class Push:
         compile_it = functools.partial(compiler.compile_node, world, node)
         return self._offer(world, client, node, compile_it, {f"svid@{pod.pod}": pod for pod in seats})
 
+    def _offer_agent(self, world: World, node: str) -> list[str]:
+        """To a node's agent, once the node has had a pod for it: no secrets."""
+        client = agent_client(node)
+        if not compiler.seated(world, node) and client not in self._good:
+            return []
+
+        def compile_it() -> tuple[Snapshot, tuple[str, ...]]:
+            plan = bpf.compile_kernel(world, node)
+            return bpf.snapshot(world, plan), bpf.check(plan)
+
+        compiled, problems = self._compiled(client, node, compile_it)
+        if compiled is not None:
+            self._hand_over(client, compiled)
+        return problems
+
+    def _compiled(
+        self, client: str, uid: str, compile_it: Callable[[], tuple[Snapshot, tuple[str, ...]]]
+    ) -> tuple[Snapshot | None, list[str]]:
+        """What to serve: a snapshot with problems is not served, the last good one stays."""
+        try:
+            compiled, problems = compile_it()
+        except Exception as error:
+            compiled, problems = None, (f"{client}: {type(error).__name__}: {error}",)
+        if problems or compiled is None:
+            of, good = self._good.get(client, ("", None))
+            return (good if of == uid else None), list(problems)
+        self._good[client] = (uid, compiled)
+        return compiled, []
+
     def _offer(
         self, world: World, client: str, uid: str, compile_it: Callable[[], Snapshot], svids: Mapping[str, Endpoint]
     ) -> list[str]:
-        """Compile for one proxy; a snapshot with problems is not served: the last good one stays, with SVIDs (by
-        secret name) that are still renewed."""
-        try:
-            compiled = compile_it()
-            problems = compiler.check(compiled)
-        except Exception as error:
-            problems = (f"{client}: {type(error).__name__}: {error}",)
-        if problems:
-            of, good = self._good.get(client, ("", None))
-            if good is None or of != uid:
-                return list(problems)
-            compiled = good
-        self._good[client] = (uid, compiled)
+        """Compile for one proxy, and add its SVIDs (by secret name): they are renewed whatever the documents say."""
+
+        def checked() -> tuple[Snapshot, tuple[str, ...]]:
+            made = compile_it()
+            return made, compiler.check(made)
+
+        compiled, problems = self._compiled(client, uid, checked)
+        if compiled is None:
+            return problems
         secrets = {"ROOTCA": compiler.bundle_resource("ROOTCA", self._authority.bundle_pem)}
         for name, endpoint in svids.items():
             svid = self._svid(world, endpoint)
@@ -123,7 +150,7 @@ class Push:
             secrets[name] = compiler.svid_resource(name, svid.chain_pem, svid.key_pem)
         snapshot = replace(compiled, resources={**compiled.resources, SECRET: secrets})
         self._hand_over(client, snapshot)
-        return list(problems)
+        return problems
 
     def _hand_over(self, client: str, snapshot: Snapshot) -> None:
         if self._desk.row(client).wanted_version != snapshot.version:

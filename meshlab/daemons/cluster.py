@@ -62,7 +62,8 @@ async def main(name: str) -> None:
     keeper = asyncio.create_task(keep_control_plane(layout))
     tokens = TokenKey.load_or_create(layout.identity / "token.key")
     hooks = Hooks(
-        SidecarPlane(layout.ads_socket, tokens.mint_for), SidecarlessPlane(layout.ads_socket, tokens.mint_for_node)
+        SidecarPlane(layout.ads_socket, tokens.mint_for),
+        SidecarlessPlane(layout, tokens.mint_for_node, tokens.mint_for_agent),
     )
     ledger = Ledger(layout.ledger)
     network = Network(name, ledger, settings.nodes)

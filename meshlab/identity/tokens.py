@@ -19,7 +19,8 @@ _LIFE_S = 365 * 86_400.0
 
 @dataclass(frozen=True)
 class Claims:
-    """Of a pod's proxy; of a node's, `namespace`, `uid` and `service_account` are "" and `pod` is the node."""
+    """Of a pod's proxy; of a node's, `namespace`, `uid` and `service_account` are "" and `pod` is the node, of a node's
+    agent the node with `/agent`."""
 
     namespace: str
     pod: str
@@ -57,6 +58,10 @@ class TokenKey:
     def mint_for_node(self, node: str) -> str:
         """A token for the shared proxy of one node: no namespace, no uid."""
         return self._mint(Claims("", node, "", "", node))
+
+    def mint_for_agent(self, node: str) -> str:
+        """A token for the agent of one node."""
+        return self._mint(Claims("", f"{node}/agent", "", "", node))
 
     def _mint(self, claims: Claims) -> str:
         now = time.time()

@@ -23,6 +23,16 @@ def lab_group(lab: str) -> Path:
     return mount_point() / f"meshlab-{lab}"
 
 
+def pods_group(lab: str, node: str) -> Path:
+    """The cgroup below which the pods of a node live, and nothing else."""
+    return lab_group(lab) / "pods" / node
+
+
+def node_group(lab: str, node: str) -> Path:
+    """The cgroup of what runs once on a node, a group below it for each part."""
+    return lab_group(lab) / "nodes" / node
+
+
 def remove(group: Path) -> None:
     """End every process in the group and below (cgroup.kill), then remove it. Fine if it is gone."""
     if not group.is_dir():

@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from meshlab.dataplanes.envoy.counters import LogCounters, log_counters, stats_command
+from meshlab.dataplanes.envoy.counters import LogCounters, agent_counters, log_counters, stats_command
 from meshlab.errors import MeshlabError, NotFound
+from meshlab.model.wire import AGENT_PORT
 from meshlab.model.workloads import Mode
 from meshlab.model.world import PodId
 from meshlab.telemetry import frames
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from meshlab.lab.control_client import ControlClient
     from meshlab.runtimes.base import Observed, PodStatus, Runtime
+    from meshlab.telemetry.events import FlowEvent
 
 _QUIET_S = 1.5
 """Three intervals at which proxies send their rows."""
+
+_AGENT = "/agent"
+"""How the name of a node's agent ends, among the clients of the control plane."""
 
 KINDS = {
     "Namespace": ("ns", "namespaces"),
@@ -129,19 +134,22 @@ async def config_events(control: ControlClient) -> pd.DataFrame:
 
 
 async def _written(runtime: Runtime) -> dict[str, LogCounters]:
-    """The log counters of every proxy that answers, by pod."""
+    """The log counters of every proxy and agent that answers, by client."""
 
-    async def ask(pod: PodId) -> tuple[str, LogCounters] | None:
+    async def ask(client: str, pod: PodId, command: Sequence[str]) -> tuple[str, LogCounters] | None:
         try:
-            done = await runtime.exec(pod, stats_command(), timeout_s=5.0)
+            done = await runtime.exec(pod, command, timeout_s=5.0)
         except MeshlabError:
             return None
-        return (str(pod), log_counters(done.stdout)) if done.exit_code == 0 else None
+        read = agent_counters if client.endswith(_AGENT) else log_counters
+        return (client, read(done.stdout)) if done.exit_code == 0 else None
 
     running = [status for status in await runtime.pods() if status.phase == "Running"]
     pods = {status.pod for status in running if status.mode is Mode.SIDECAR}
     nodes = {PodId("", status.node) for status in running if status.mode is Mode.SIDECARLESS}
-    return dict(filter(None, await asyncio.gather(*map(ask, pods | nodes))))
+    asked = [ask(str(pod), pod, stats_command()) for pod in pods | nodes]
+    asked += [ask(f"{node}{_AGENT}", node, stats_command("flows", AGENT_PORT)) for node in nodes]
+    return dict(filter(None, await asyncio.gather(*asked)))
 
 
 async def _received(control: ControlClient) -> dict[str, int]:
@@ -187,11 +195,18 @@ async def resources(runtime: Runtime) -> pd.DataFrame:
 
 async def flows(control: ControlClient) -> pd.DataFrame:
     """Every flow that the control plane still holds, decoded here and not there."""
-    from meshlab.dataplanes.envoy.flows import decode
+    from meshlab.dataplanes.envoy import flows as envoy
+    from meshlab.dataplanes.sidecarless import flows as kernel
     from meshlab.telemetry import store
+
+    def decode(record: store.Record) -> Iterator[FlowEvent]:
+        if record.reporter.endswith(_AGENT):
+            node = record.reporter.removesuffix(_AGENT).removeprefix("/")
+            return kernel.decode(record.payload, node, peers)
+        return envoy.decode(record.payload, record.reporter, peers)
 
     peers = {row["ip"]: row for row in await control.json("/peers")}
     raw = await control.body("/flows", after=0)
-    events = [event for record in store.records(raw) for event in decode(record.payload, record.reporter, peers)]
+    events = [event for record in store.records(raw) for event in decode(record)]
     acks = [row for row in await control.json("/config-events", after=0) if row["kind"] == "ack"]
     return frames.flows_frame(events, acks)

@@ -46,4 +46,7 @@ class FlowEvent:
     request_bytes: int | None = None
     response_bytes: int | None = None
     retries: int | None = None
+    retransmits: int | None = None
+    rtt_ms: float | None = None
+    closed_by: str | None = None
     trace_id: str | None = None

@@ -38,7 +38,8 @@ def _with_versions(frame: pd.DataFrame, acks: Sequence[dict[str, Any]]) -> pd.Da
     own = here["source_namespace"].str.cat(here["source_pod"], sep="/")
     other = here["destination_namespace"].str.cat(here["destination_pod"], sep="/")
     own = own.where(source, other)
-    here["at"] = own.where(here["plane"] != "sidecarless", "/" + here["node"]).fillna("").astype("string")
+    shared = ("/" + here["node"]).where(here["observer"] != "ebpf", "/" + here["node"] + "/agent")
+    here["at"] = own.where(here["plane"] != "sidecarless", shared).fillna("").astype("string")
     joined = pd.merge_asof(here, known[["time", "at", "config_version"]].sort_values("time"), on="time", by="at")
     joined["config_version"] = joined["config_version"].astype("string")
     return joined[[column.name for column in FLOWS]]

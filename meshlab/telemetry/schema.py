@@ -32,7 +32,12 @@ FLOWS: tuple[Column, ...] = (
             *((("service", _TEXT, "Service that was called (namespace/name)", ""),) if side == "destination" else ()),
             ("workload", _TEXT, f"workload of the {ends}", ""),
             ("pod", _TEXT, f"pod of the {ends}", ""),
-            ("principal", _TEXT, f"SPIFFE ID that the {ends}'s certificate proved", ""),
+            (
+                "principal",
+                _TEXT,
+                f"SPIFFE ID of the {ends}, proven by its certificate (on one node: by the kernel)",
+                "",
+            ),
             ("ip", _TEXT, f"address of the {ends}", f"{ends}.address"),
             ("port", _INT, f"port of the {ends}", f"{ends}.port"),
         )
@@ -49,7 +54,12 @@ FLOWS: tuple[Column, ...] = (
     Column("policy", _TEXT, "", "the policy that decided (namespace/name)"),
     Column("rule", _INT, "", "index of the rule that decided"),
     Column("route", _TEXT, "", "the HTTPRoute and rule (namespace/name#rule)"),
-    Column("mtls", _BOOL, "", "was the hop proven mutual TLS"),
+    Column(
+        "mtls",
+        _BOOL,
+        "",
+        "was the hop proven mutual TLS (the kernel plane has none inside a node: nothing is on a wire)",
+    ),
     Column("tls_group", _TEXT, "", "key exchange group", "tls.curve"),
     Column("latency_ms", _FLOAT, "ms", "first byte in to last byte out, as the reporter saw it"),
     Column("setup_ms", _FLOAT, "ms", "until the first byte went upstream"),

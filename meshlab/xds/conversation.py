@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from meshlab.model.kernel import KERNEL_TYPE
 from meshlab.model.snapshot import Resource, Snapshot
 
 _PREFIX = "type.googleapis.com/envoy."
@@ -18,7 +19,7 @@ CLUSTER = f"{_PREFIX}config.cluster.v3.Cluster"
 ENDPOINTS = f"{_PREFIX}config.endpoint.v3.ClusterLoadAssignment"
 LISTENER = f"{_PREFIX}config.listener.v3.Listener"
 ROUTE = f"{_PREFIX}config.route.v3.RouteConfiguration"
-ORDER = (CLUSTER, ENDPOINTS, SECRET, LISTENER, ROUTE)
+ORDER = (CLUSTER, ENDPOINTS, SECRET, LISTENER, ROUTE, KERNEL_TYPE)
 _MADE_FIRST = (CLUSTER, ENDPOINTS)
 _USERS = (LISTENER, ROUTE)
 _WHOLE = (CLUSTER, LISTENER)

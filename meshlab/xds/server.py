@@ -17,8 +17,11 @@ from meshlab.errors import MeshlabError
 from meshlab.model.snapshot import Resource, Snapshot
 from meshlab.xds.conversation import Answer, Conversation, Request, Response
 
-_ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _ALS = "envoy.service.accesslog.v3.AccessLogService"
+_FLOWS = "meshlab.kernel.v1.FlowService"
+KERNEL_FLOWS = f"/{_FLOWS}/Send"
+"""Unary: the number of events (4 bytes, little endian) and a batch of them, in the kernel plane's own dialect."""
 
 
 class Desk(Protocol):
@@ -90,7 +93,13 @@ class AdsServer:
         }
         als = {"StreamAccessLogs": grpc.stream_unary_rpc_method_handler(self._logs, **raw)}
         self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(_ADS, ads), grpc.method_handlers_generic_handler(_ALS, als))
+            (
+                grpc.method_handlers_generic_handler(ADS, ads),
+                grpc.method_handlers_generic_handler(_ALS, als),
+                grpc.method_handlers_generic_handler(
+                    _FLOWS, {"Send": grpc.unary_unary_rpc_method_handler(self._kernel)}
+                ),
+            )
         )
         socket.unlink(missing_ok=True)
         self._server.add_insecure_port(f"unix:{socket}")
@@ -177,6 +186,12 @@ class AdsServer:
             batch = als_pb2.StreamAccessLogsMessage.FromString(payload)
             rows = len(batch.http_logs.log_entry) + len(batch.tcp_logs.log_entry)
             self._desk.logged(client, payload, rows)
+        return b""
+
+    async def _kernel(self, batch: bytes, context: Any) -> bytes:
+        """Answered when it is kept: a batch that is not answered is sent again."""
+        client = await self._admit(context, "")
+        self._desk.logged(client, batch[4:], int.from_bytes(batch[:4], "little"))
         return b""
 
 

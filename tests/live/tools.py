@@ -39,8 +39,9 @@ def daemon_pid(lab: Lab, module: str) -> int:
 def proxy_pids(lab: Lab) -> dict[str, int]:
     """The Envoy of each pod that has one (by namespace/pod), and of each node that has one (by /node)."""
     root, found = cgroups.lab_group(lab.settings.name), {}
-    groups = {str(pod.pod): root / "pods" / pod.node / f"{pod.pod.namespace}_{pod.pod.name}" / "envoy" for pod in lab.pods()}
-    groups |= {f"/{pod.node}": root / "nodes" / pod.node / "envoy" for pod in lab.pods()}
+    pods = lab.pods()
+    groups = {str(p.pod): root / "pods" / p.node / f"{p.pod.namespace}_{p.pod.name}" / "envoy" for p in pods}
+    groups |= {f"/{pod.node}": root / "nodes" / pod.node / "envoy" for pod in pods}
     for name, group in groups.items():
         pids = cgroups.pids(group) if group.is_dir() else []
         if pids:

@@ -24,14 +24,20 @@ class LogCounters:
     dropped: int = 0
 
 
-def stats_command(pattern: str = _PREFIX) -> list[str]:
+def stats_command(pattern: str = _PREFIX, port: int = ADMIN_PORT) -> list[str]:
     """The command, run inside the pod, that prints the counters whose names match a regular expression."""
-    return ["bash", "-c", _ASK.format(port=ADMIN_PORT, filter=pattern)]
+    return ["bash", "-c", _ASK.format(port=port, filter=pattern)]
 
 
 def parse_stats(answer: bytes) -> dict[str, int]:
     """Counter and gauge values by name, from what `stats_command` printed."""
     return {name.decode(): int(value) for name, value in _LINE.findall(answer)}
+
+
+def agent_counters(answer: bytes) -> LogCounters:
+    """Of a node's agent, asked at its own port."""
+    stats = parse_stats(answer)
+    return LogCounters(stats.get("flows.written", 0), stats.get("flows.dropped", 0))
 
 
 def log_counters(answer: bytes) -> LogCounters:

@@ -88,6 +88,9 @@ def _ends(common: log.AccessLogCommon, mine: Own, peers: Peers) -> dict[str, Any
     destination: Mapping[str, Any] = own if inbound else peers.get(server.address, {})
     proven = _tag(tags, "peer_san") if inbound else _tag(tags, "upstream_san")
     tls = bool(proven) or (not inbound and bool(_tag(tags, "upstream_tls")))
+    source_ip = client.address or None
+    if not inbound and source_ip is not None and source_ip.startswith("127."):  # diverted by the kernel plane
+        source_ip = own.get("ip")
     return {
         "time": common.start_time.seconds * 1_000_000_000 + common.start_time.nanos,
         "reporter": "destination" if inbound else "source",
@@ -97,7 +100,7 @@ def _ends(common: log.AccessLogCommon, mine: Own, peers: Peers) -> dict[str, Any
         "source_workload": source.get("workload"),
         "source_pod": source.get("pod"),
         "source_principal": proven if inbound else None,
-        "source_ip": client.address or None,
+        "source_ip": source_ip,
         "source_port": client.port_value or None,
         "destination_namespace": destination.get("namespace"),
         "destination_service": _service(common.upstream_cluster, destination),

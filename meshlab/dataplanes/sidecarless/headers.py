@@ -29,14 +29,14 @@ def prepared() -> Iterator[Path]:
     if given:
         yield _checked(Path(given))
         return
-    trees = _trees()
-    if not trees:
+    found = trees()
+    if not found:
         raise CannotRun(
             "no kernel headers, and the sidecarless plane compiles its programs",
             hint=f"apt-get install linux-headers-amd64 (any version serves), or set {VARIABLE} to a tree with {_MARK}",
         )
     with tempfile.TemporaryDirectory(prefix="meshlab-headers-") as folder:
-        for tree in trees:
+        for tree in found:
             _merge(tree, Path(folder), "", 0)
         yield _checked(Path(folder))
 
@@ -49,14 +49,14 @@ def _checked(tree: Path) -> Path:
     return tree
 
 
-def _trees() -> list[Path]:
+def trees() -> list[Path]:
     """What to merge, the first wins: build and source of a kernel's folder, the running one's before others."""
     running = _MODULES / os.uname().release
     others = sorted(_MODULES.glob("*/build"), reverse=True)
     for build in (running / "build", *others):
-        trees = [path.resolve() for path in (build, build.parent / "source") if path.is_dir()]
-        if any((tree / _MARK).is_file() for tree in trees):
-            return trees
+        both = [path.resolve() for path in (build, build.parent / "source") if path.is_dir()]
+        if any((tree / _MARK).is_file() for tree in both):
+            return both
     return _debian_sources()
 
 

@@ -38,7 +38,7 @@ TABLES = (
     "events",
 )
 """The maps whose layout Python needs."""
-_DIST_PACKAGES = Path("/usr/lib/python3/dist-packages")
+BINDINGS = Path("/usr/lib/python3/dist-packages/bcc")
 _HOW_TO_GET = "apt-get install python3-bpfcc linux-headers-amd64"
 _FLAGS = ("-Wno-everything", "-O2")
 _WITHOUT_ATTACH_TYPE = (13,)
@@ -47,7 +47,7 @@ _WITHOUT_ATTACH_TYPE = (13,)
 
 @functools.cache
 def _bcc() -> ModuleType:
-    folder = _DIST_PACKAGES / "bcc"
+    folder = BINDINGS
     spec = importlib.util.spec_from_file_location(
         "bcc", folder / "__init__.py", submodule_search_locations=[str(folder)]
     )

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from meshlab.dataplanes.sidecarless import counters, edges, libbpf, loader, pins, pods, policy
 from meshlab.dataplanes.sidecarless.edges import Edge
@@ -29,6 +30,8 @@ from meshlab.errors import CannotRun
 _PODS_HOOKS = ("egress", "life", "sock_create", "getpeername4", "getpeername6", "connect4", "connect6")
 """In this order: a connect may be diverted only when its destination can be kept."""
 _PROXY_HOOKS = ("listen", "getsockopt", "inward")
+_FLOWS_BESIDE = 1024
+"""Room for connections that begin while the living ones are listed."""
 
 
 class KernelNode:
@@ -120,6 +123,11 @@ class KernelNode:
     def verified(self) -> dict[str, int]:
         """Instructions that the verifier walked through, by program: how far each is from the kernel's limit."""
         return {name: loader.verified_instructions(number) for name, number in self._loaded.programs.items()}
+
+    def flows(self) -> list[tuple[Any, Any]]:
+        """The same-node connections that live now: (tuple, flow) as in bpf/include/flows.h."""
+        counted = self.counters()
+        return self.tables["flows"].items(room=_FLOWS_BESIDE + 2 * max(0, counted["flows"] - counted["flows_ended"]))
 
     def ring(self) -> Ring:
         """The events; one reader at a time."""

@@ -48,15 +48,15 @@ class Table:
     def remove(self, key: Any) -> bool:
         return libbpf.map_delete(self._descriptor, key)
 
-    def items(self) -> list[tuple[Any, Any]]:
-        """All entries, as structures."""
+    def items(self, room: int = 0) -> list[tuple[Any, Any]]:
+        """All entries (or about as many as there is `room` for), as structures."""
         return [
-            (self._key.from_buffer_copy(key), self._leaf.from_buffer_copy(leaf)) for key, leaf in self.raw().items()
+            (self._key.from_buffer_copy(key), self._leaf.from_buffer_copy(leaf)) for key, leaf in self.raw(room).items()
         ]
 
-    def raw(self) -> dict[bytes, bytes]:
-        """All entries, as bytes, by one call."""
-        room = self.max_entries + 1
+    def raw(self, room: int = 0) -> dict[bytes, bytes]:
+        """All entries (or about as many as there is `room` for), as bytes, by one call."""
+        room = min(room or self.max_entries, self.max_entries) + 1
         keys, leaves = (
             ctypes.create_string_buffer(room * self._key_size),
             ctypes.create_string_buffer(room * self._leaf_size),

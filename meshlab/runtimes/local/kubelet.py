@@ -38,10 +38,6 @@ class Kubelet:
         """The highest pod number so far, over restarts of the daemon: an address is not soon given to another pod."""
         self._number = 0
 
-    def _group(self, node: str) -> Path:
-        """The cgroup below which a node's pods live: the programs of its kernel plane are attached there."""
-        return cgroups.lab_group(self._layout.name) / "pods" / node
-
     def start(self) -> None:
         """Adopt the pods that a former daemon left running."""
         self._layout.pods.mkdir(exist_ok=True, mode=0o711)
@@ -53,10 +49,8 @@ class Kubelet:
             self._take(state)
 
     def _take(self, state: State) -> None:
-        pod = LivePod(
-            state, self._layout.pods, self._layout.logs, self._group(state.spec.node), self._network, self._hooks,
-            self._on_change,
-        )  # fmt: skip
+        group = cgroups.pods_group(self._layout.name, state.spec.node)
+        pod = LivePod(state, self._layout.pods, self._layout.logs, group, self._network, self._hooks, self._on_change)
         self._pods[state.spec.pod] = pod
         spec = state.spec
         try:
@@ -148,7 +142,7 @@ class Kubelet:
         found = []
         for live in self._pods.values():
             spec = live.state.spec
-            group = self._group(spec.node) / f"{spec.pod.namespace}_{spec.pod.name}"
+            group = cgroups.pods_group(self._layout.name, spec.node) / f"{spec.pod.namespace}_{spec.pod.name}"
             for part, name in (("app", "application"), ("envoy", "proxy")):
                 if (group / part).is_dir():
                     found.append(_sample(name, group / part, spec.pod.namespace, spec.pod.name, spec.node))

@@ -72,6 +72,7 @@ def _make(layout: Layout, settings: Settings) -> None:
     ledger = Ledger(layout.ledger)
     ledger.record("folder", str(layout.root))
     ledger.record("cgroup", str(cgroups.lab_group(layout.name)))
+    ledger.record("pins", f"/sys/fs/bpf/meshlab/{layout.name}")
     layout.logs.mkdir(exist_ok=True, mode=0o700)
     write_whole(layout.settings, json.dumps(asdict(settings)).encode())
 

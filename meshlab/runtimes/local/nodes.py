@@ -19,7 +19,7 @@ class Node:
     def __init__(self, name: str, layout: Layout, network: Network) -> None:
         self.name = name
         self._folder, self._logs = layout.nodes / name, layout.logs / name
-        self._group = cgroups.lab_group(layout.name) / "nodes" / name
+        self._group = cgroups.node_group(layout.name, name)
         self._netns = f"/run/netns/{network.node_netns(name)}"
         self._keepers: dict[str, asyncio.Task[None]] = {}
 
@@ -47,11 +47,6 @@ class Node:
         await processes.keep(
             self._folder / f"{companion.name}.pid", lambda: companions.start(companion, folder, log, self.enter)
         )
-
-    def last_words(self) -> str:
-        """The end of what each companion said."""
-        logs = [self._logs / f"{name}.log" for name in self._keepers]
-        return "; ".join(f"{log.stem}: {text[-400:]}" for log in logs if log.exists() and (text := log.read_text(errors="replace").strip()))
 
     def parts(self) -> dict[str, Path]:
         """The cgroup of each companion, by name."""

@@ -25,7 +25,7 @@ from meshlab.runtimes.local.sandbox import Sandbox
 PROPAGATION_S = 1.5
 """Between "not an endpoint any more" and SIGTERM: time for every proxy to hear of it."""
 _BACKOFF_FIRST_S, _BACKOFF_MAX_S, _BACKOFF_RESET_S = 0.5, 30.0, 60.0
-_COMPANION_READY_S = 30.0
+_COMPANION_READY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,9 @@ class LivePod:
         deadline = time.monotonic() + _COMPANION_READY_S
         while not path.exists():
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the node's agent was not ready after {_COMPANION_READY_S:g} s")
+                log = self.logs.parent / self.state.spec.node / "agent.log"
+                words = log.read_text(errors="replace")[-400:] if log.exists() else "it said nothing"
+                raise TimeoutError(f"the node's agent was not ready after {_COMPANION_READY_S:g} s: {words}")
             await asyncio.sleep(0.02)
 
     async def _answers(self, name: str, port: int, path: str) -> None:

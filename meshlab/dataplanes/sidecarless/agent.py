@@ -1,0 +1,130 @@
+"""What a node's agent does with its kernel: a plan in names becomes maps, events become batches of rows."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from meshlab.dataplanes.sidecarless import connections, plan
+from meshlab.dataplanes.sidecarless.names import Names
+from meshlab.dataplanes.sidecarless.node import KernelNode
+from meshlab.dataplanes.sidecarless.pods import Pod
+from meshlab.model.kernel import KernelPlan, KernelRule, KernelService, KernelWorkload, plan_of
+from meshlab.model.outcomes import Reason
+
+_PLANES = {"sidecar": plan.PlaneOf.SIDECAR, "sidecarless": plan.PlaneOf.SIDECARLESS}
+_NUMBERS = ("source_pod", "destination_pod", "source_identity", "destination_identity", "service", "policy")
+
+
+class NodeAgent:
+    """One node. `ready` is a folder: a file named after the uid of each pod that the kernel knows and has rules for."""
+
+    def __init__(self, kernel: KernelNode, names: Names, ready: Path) -> None:
+        self._kernel, self._names, self._ready = kernel, names, ready
+        self._known: dict[str, KernelWorkload] = {}
+        self.written = 0
+        """Events read from the kernel since this agent started."""
+        ready.mkdir(parents=True, exist_ok=True)
+
+    # plans
+
+    def apply(self, resources: Mapping[str, str]) -> None:
+        """Put a whole set of resources in force. On an error nothing of it is.
+        ValueError where one is not of the shape, MeshlabError where the plan does not fit."""
+        wanted = plan_of(self._kernel.node, resources)
+        local = {workload.ip: workload for workload in wanted.workloads if workload.netns}
+        numbered = self._numbered(wanted)
+        self._names.save()
+        for workload in local.values():
+            self._meet(workload)
+        self._kernel.apply(numbered)
+        connections.reset_refused(self._kernel, numbered, {ip: workload.netns for ip, workload in local.items()})
+        for ip in self._kernel.pods().keys() - local:
+            self._kernel.remove_pod(ip)
+            self._known.pop(ip, None)
+        self._tell({workload.uid for workload in local.values()})
+
+    def _meet(self, workload: KernelWorkload) -> None:
+        """Make a pod known, once; a pod whose namespace has gone by now is left out."""
+        before = self._known.get(workload.ip)
+        if before is not None and (before.uid, before.netns) == (workload.uid, workload.netns):
+            return
+        if before is not None:
+            self._kernel.remove_pod(workload.ip)
+        pod = Pod(self._pod(workload), self._identity(workload.identity), workload.ip, workload.netns)
+        try:
+            self._kernel.add_pod(pod)
+        except FileNotFoundError:
+            return
+        self._known[workload.ip] = workload
+
+    def _tell(self, uids: set[str]) -> None:
+        for path in self._ready.iterdir():
+            if path.name not in uids:
+                path.unlink()
+        for uid in uids:
+            (self._ready / uid).touch()
+
+    def _pod(self, workload: KernelWorkload) -> int:
+        return self._names.number("pod", workload.pod, workload.uid)
+
+    def _identity(self, spiffe_id: str) -> int:
+        return self._names.number("identity", spiffe_id)
+
+    def _numbered(self, wanted: KernelPlan) -> plan.Plan:
+        return plan.Plan(
+            tuple(self._service(service) for service in wanted.services),
+            tuple(
+                self._rule(self._pod(workload), rule)
+                for workload in wanted.workloads
+                if workload.netns
+                for rule in workload.rules
+            ),
+            tuple(
+                plan.Address(one.ip, self._pod(one), self._identity(one.identity), _PLANES[one.plane])
+                for one in wanted.workloads
+            ),
+            divert_unknown=True,
+            request_events=True,
+        )
+
+    def _service(self, service: KernelService) -> plan.Service:
+        backends = tuple(plan.Backend(one.ip, one.port, one.weight) for one in service.backends)
+        number = self._names.number("service", service.name, str(service.port))
+        return plan.Service(number, service.ip, service.port, backends, proxy=service.proxy, least=True)
+
+    def _rule(self, pod: int, rule: KernelRule) -> plan.Rule:
+        policy = self._names.number("policy", rule.policy, str(rule.rule)) if rule.policy else 0
+        source = self._identity(rule.source) if rule.source else plan.ANY_SOURCE
+        verdict = plan.RuleVerdict[rule.verdict.upper()]
+        return plan.Rule(pod, verdict, Reason(rule.reason), rule.port, source, policy, http=rule.http)
+
+    # events
+
+    def drain(self) -> tuple[int, bytes] | None:
+        """What the kernel told since the last call: how many events, and a batch as `flows.decode` reads it."""
+        events = self._kernel.ring().read()
+        if not len(events):
+            return None
+        self.written += len(events)
+        header = json.dumps({"clock_ns": time.time_ns() - time.monotonic_ns(), "names": dict(self._words(events))})
+        body = io.BytesIO()
+        np.save(body, events, allow_pickle=False)
+        return len(events), header.encode() + b"\n" + body.getvalue()
+
+    def _words(self, events: Any) -> Iterator[tuple[int, list[str]]]:
+        """The names of the numbers in a batch: it must be understood when this agent is long gone."""
+        for number in np.unique(np.concatenate([events[name] for name in _NUMBERS])):
+            yield int(number), self._names.words(int(number))
+
+    def counters(self) -> dict[str, int]:
+        """`flows.written`, `flows.dropped`, and the kernel's own counters as `kernel.<name>`."""
+        kernel = self._kernel.counters()
+        own = {"flows.written": self.written, "flows.dropped": kernel["events_lost"]}
+        return {**own, **{f"kernel.{name}": value for name, value in kernel.items()}}

@@ -1,0 +1,106 @@
+"""Batches of the kernel's events to `FlowEvent`s: what one program saw of both ends gives a row for each end."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from meshlab.dataplanes.sidecarless import source
+from meshlab.dataplanes.sidecarless.tables import unpacked
+from meshlab.model.outcomes import Verdict
+from meshlab.telemetry.events import FlowEvent
+
+_METHODS = {number: name for name, number in source.numbers("http", "METHOD_").items()}
+_REASONS = {number: name.lower() for name, number in source.numbers("reasons", "REASON_").items()}
+_VERDICTS = tuple(str(verdict) for verdict in Verdict)
+_REQUEST = source.numbers("events", "EVENT_")["REQUEST"]
+_CLOSED_BY = {number: name.lower() for name, number in source.numbers("flows", "CLOSED_BY_").items()}
+Names = Mapping[int, list[str]]
+
+
+def decode(payload: bytes, node: str, peers: Mapping[str, Mapping[str, Any]]) -> Iterator[FlowEvent]:
+    """The rows of one batch of `NodeAgent.drain`; `peers` knows the workload behind an address."""
+    header, _, body = payload.partition(b"\n")
+    told = json.loads(header)
+    names = {int(number): words for number, words in told["names"].items()}
+    for event in np.load(io.BytesIO(body), allow_pickle=False):
+        yield from _rows(event, names, int(told["clock_ns"]), node, peers)
+
+
+def _rows(
+    event: Any, names: Names, clock_ns: int, node: str, peers: Mapping[str, Mapping[str, Any]]
+) -> Iterator[FlowEvent]:
+    made = FlowEvent(
+        time=int(event["time_ns"]) - int(event["duration_ns"]) + clock_ns,
+        kind="request" if event["kind"] == _REQUEST else "connection",
+        reporter="source",
+        plane="sidecarless",
+        observer="ebpf",
+        node=node,
+        mtls=False,
+        verdict=_VERDICTS[event["verdict"]],
+        reason=_REASONS.get(int(event["reason"]), "unknown"),
+        request_bytes=int(event["request_bytes"]),
+        response_bytes=int(event["response_bytes"]),
+        **_end("source", event, names, peers),
+        **_end("destination", event, names, peers),
+        **_policy(names.get(int(event["policy"]), [])),
+        **(_request(event) if event["kind"] == _REQUEST else _connection(event)),
+    )
+    service = names.get(int(event["service"]), [])
+    at = peers.get(unpacked(int(event["destination_ip"])), {})
+    known = [f"{at['namespace']}/{name}" for name in at.get("services") or []]
+    made = replace(made, destination_service=service[0] if service else known[0] if len(known) == 1 else None)
+    yield made
+    if made.destination_pod is not None:
+        yield replace(made, reporter="destination")
+
+
+def _end(side: str, event: Any, names: Names, peers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    ip, pod = unpacked(int(event[f"{side}_ip"])), names.get(int(event[f"{side}_pod"]), [])
+    namespace, _, name = pod[0].partition("/") if pod else ("", "", "")
+    peer = peers.get(ip, {})
+    principal = names.get(int(event[f"{side}_identity"]), [])
+    return {
+        f"{side}_namespace": namespace or None,
+        f"{side}_pod": name or None,
+        f"{side}_workload": peer.get("workload")
+        if (peer.get("namespace"), peer.get("pod")) == (namespace, name)
+        else None,
+        f"{side}_principal": principal[0] if principal else None,
+        f"{side}_ip": ip,
+        f"{side}_port": int(event[f"{side}_port"]) or None,
+    }
+
+
+def _policy(words: list[str]) -> dict[str, Any]:
+    return {"policy": words[0], "rule": int(words[1]) if words[1].isdigit() else None} if words else {}
+
+
+def _request(event: Any) -> dict[str, Any]:
+    trace = bytes(event["trace_id"])
+    return {
+        "protocol": "http1",
+        "method": _METHODS.get(int(event["method"])),
+        "path": bytes(event["path"]).rstrip(b"\0").decode(errors="replace") or None,
+        "authority": bytes(event["authority"]).rstrip(b"\0").decode(errors="replace") or None,
+        "status": int(event["status"]) or None,
+        "latency_ms": int(event["duration_ns"]) / 1e6,
+        "trace_id": trace.hex() if any(trace) else None,
+    }
+
+
+def _connection(event: Any) -> dict[str, Any]:
+    return {
+        "protocol": "tcp",
+        "duration_ms": int(event["duration_ns"]) / 1e6,
+        "setup_ms": int(event["setup_us"]) / 1e3 or None,
+        "rtt_ms": int(event["rtt_us"]) / 1e3 or None,
+        "retransmits": int(event["retransmits"]),
+        "closed_by": _CLOSED_BY.get(int(event["closed_by"])),
+    }
