@@ -90,6 +90,8 @@ static inline int judge(struct decision *made)
         return made->now->flags & DIVERT_UNKNOWN ? GO_PROXY : GO_DIRECT;
     if (destination->flags & ADDRESS_BYPASS)
         return GO_DIRECT;
+    if (made->target.port == PORT_HEALTH || made->target.port == PORT_STATS)    /* another proxy's own, not ours */
+        return GO_DIRECT;
     if (!(destination->flags & ADDRESS_LOCAL) || destination->flags & ADDRESS_SIDECAR)
         return GO_PROXY;
     if (!(destination->flags & ADDRESS_KERNEL))

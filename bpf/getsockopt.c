@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
 /* cgroup/getsockopt in the proxy's cgroup: SO_ORIGINAL_DST without connection tracking. A diverted connection answers
- * with what the application dialled, a steered one with its own local address. One that was dialled to the proxy's port
+ * with what the application dialled, a steered one with its own local address. One that a stranger dialled to the proxy's port
  * itself has no other destination and gets no answer: with one the proxy would dial itself, again and again. */
 #include "include/backends.h"
 #include "include/counters.h"
@@ -38,9 +38,7 @@ int getsockopt(struct bpf_sockopt *ctx)
     }
     count(COUNT_ORIGINALS_ASKED);
     struct target own = {.ip = sk->src_ip4, .port = (u16)sk->src_port};
-    if (own.port == PORT_INBOUND)
-        return 1;
-    if (own.port != PORT_OUTBOUND)
+    if (own.port != PORT_OUTBOUND && own.port != PORT_INBOUND)
         return answer(ctx, &own);
     struct original_key key = {bpf_get_netns_cookie(ctx), sk->dst_ip4, bpf_ntohs(sk->dst_port)};
     struct target *found = originals.lookup(&key);

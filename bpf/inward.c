@@ -8,13 +8,32 @@
  * the address could send one with the same ports by hand, and would be let in past the proxy. What comes in over the
  * loopback interface was sent inside this namespace; no packet from outside can say so.
  *
+ * A dial to the pod's own address without the proxy's mark is a call of the pod to itself that the proxy carries (its own
+ * service, with layer 7): it goes to the proxy's inbound listener, like a call of any other pod.
+ *
  * The namespace needs the way over the loopback and back that addresses of others need anyway: a rule for the proxy's
  * mark, a local route, and tcp_fwmark_accept (`_local` in meshlab/runtimes/local/network.py). */
 #include "include/counters.h"
 #include "include/pods.h"
+#include "include/sockets.h"
 
 #define LEVEL_SOCKET 1
 #define OPTION_BIND_TO_INTERFACE 62
+#define INBOUND_MARK 1337    /* as in meshlab/model/wire.py */
+
+static inline int to_itself(struct bpf_sock_addr *ctx)
+{
+    struct dial note = {.dialled = {ctx->user_ip4, bpf_ntohs((u16)ctx->user_port)}, .flags = DIAL_DIVERTED};
+    note.original = note.dialled;
+    struct dial *kept = sockets.sk_storage_get(ctx->sk, &note, BPF_SK_STORAGE_GET_F_CREATE);
+    if (!kept) {
+        count(COUNT_STORAGE_LOST);
+        return 0;
+    }
+    *kept = note;
+    ctx->user_port = bpf_htons(PORT_INBOUND);
+    return 1;
+}
 
 int inward(struct bpf_sock_addr *ctx)
 {
@@ -23,6 +42,8 @@ int inward(struct bpf_sock_addr *ctx)
     int loopback = LOOPBACK_INTERFACE;
     if (!pod || !sk || ctx->protocol != PROTOCOL_TCP || ctx->user_ip4 != pod->ip)
         return 1;
+    if (sk->mark != INBOUND_MARK)
+        return to_itself(ctx);
     u32 source = sk->src_ip4;
     if (is_loopback(source) || source == pod->ip)
         return 1;

@@ -2,7 +2,7 @@
 /* sockops: the life of TCP connections.
  *
  *   life   (the pods' ancestor cgroup)  connect -> flows or originals; established -> readers; close -> all removed
- *   listen (the proxy's cgroup)         listen on the mesh's ports -> listeners
+ *   listen (the proxy's cgroup)         listen on the mesh's ports -> listeners; a pod's call to itself -> originals
  *
  * What an event finds may run in softirq, where the current cgroup is anybody's: only the cookie of the network
  * namespace is used. */
@@ -201,10 +201,29 @@ int life(struct bpf_sock_ops *ctx)
     return 1;
 }
 
+/* The proxy's own dials: only those that inward.c diverted are of interest. */
+static inline void dialling(struct bpf_sock_ops *ctx)
+{
+    struct bpf_sock *sk = ctx->sk;
+    struct dial *note = sk ? sockets.sk_storage_get(sk, 0, 0) : 0;
+    if (!note || !(note->flags & DIAL_DIVERTED))
+        return;
+    u64 cookie = bpf_get_netns_cookie(ctx);
+    if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
+        bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+        remember_original(ctx, cookie, note);
+    } else if (ctx->args[1] == TCP_STATE_CLOSE) {
+        struct original_key original = {cookie, ctx->local_ip4, ctx->local_port};
+        originals.delete(&original);
+    }
+}
+
 int listen(struct bpf_sock_ops *ctx)
 {
-    u32 port = ctx->local_port;
-    if (ctx->op != BPF_SOCK_OPS_TCP_LISTEN_CB)
+    u32 port = ctx->local_port, op = ctx->op;
+    if (op == BPF_SOCK_OPS_TCP_CONNECT_CB || op == BPF_SOCK_OPS_STATE_CB)
+        dialling(ctx);
+    if (op != BPF_SOCK_OPS_TCP_LISTEN_CB)
         return 1;
     if (port != PORT_INBOUND && port != PORT_HBONE && port != PORT_HEALTH && port != PORT_STATS)
         return 1;

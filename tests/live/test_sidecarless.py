@@ -26,7 +26,7 @@ def shop() -> Iterator[Lab]:
 def test_there_is_one_proxy_a_node_and_none_in_a_pod(shop: Lab) -> None:
     assert set(proxy_pids(shop)) == {"/node-1", "/node-2"}
     proxies = shop.proxies()
-    assert list(proxies["pod"]) == ["node-1", "node-2"]
+    assert list(proxies["pod"]) == ["node-1", "node-1/agent", "node-2", "node-2/agent"]
     assert proxies["synced"].all()
     parts = shop.resources()
     assert set(parts[parts["part"] == "node-proxy"]["node"]) == {"node-1", "node-2"}
