@@ -1,39 +1,13 @@
-"""stub"""
+"""World x node -> what the node's kernel enforces by itself.
 
+In: a frozen World. Out: a `KernelPlan` in names; `check` says why it must not be served; `snapshot` is how it travels.
+The kernel gets what it can judge exactly: layer-4 verdicts between identities of its own node (`rules.py`, on
+`judgement.py`'s three-valued answers), services whose backends are all here (`services.py`). All else it is told to
+hand to the node's Envoy.
+"""
+
+from meshlab.compile.bpf.check import check
+from meshlab.compile.bpf.plan import compile_kernel
 from meshlab.compile.bpf.snapshot import snapshot
-from meshlab.compile.xds.plan import targets
-from meshlab.model.kernel import KernelPlan, KernelRule, KernelService, KernelWorkload
-from meshlab.model.workloads import Mode
-from meshlab.model.world import World
-
-
-def compile_kernel(world: World, node: str) -> KernelPlan:
-    found = []
-    for e in world.endpoints:
-        if e.mode is Mode.NONE or not e.ip:
-            continue
-        own = e.node == node and e.mode is Mode.SIDECARLESS and e.netns
-        found.append(
-            KernelWorkload(
-                e.ip,
-                str(e.pod),
-                str(world.identity(e)),
-                str(e.mode),
-                e.uid if own else "",
-                e.netns if own else "",
-                (KernelRule("proxy", "ok"),) if own else (),
-            )
-        )
-    services = [
-        KernelService(f"{t.service.namespace}/{t.service.name}", ip, t.port.port, True)
-        for t in targets(world)
-        if (ip := world.cluster_ips.get((t.service.namespace, t.service.name)))
-    ]
-    return KernelPlan(node, tuple(found), tuple(services))
-
-
-def check(plan: KernelPlan) -> tuple[str, ...]:
-    return ()
-
 
 __all__ = ["check", "compile_kernel", "snapshot"]
