@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from meshlab.compile.bpf.rules import READABLE, judged
 from meshlab.compile.xds.plan import Target, targets
-from meshlab.compile.xds.routes import attached
+from meshlab.compile.xds.routes import is_attached
 from meshlab.model.kernel import KernelBackend, KernelService
 from meshlab.model.routes import HTTPRoute
 from meshlab.model.services import Protocol
@@ -49,7 +49,7 @@ def _for_the_proxy(
     all is an answer (503), not a refusal."""
     return (
         target.protocol not in READABLE
-        or any(attached(route, target) for route in world.mesh.all(HTTPRoute))
+        or any(is_attached(route, target) for route in world.mesh.all(HTTPRoute))
         or (not ready and target.protocol is Protocol.HTTP)
         or any(pod not in seats for pod, _ in ready)
         or any(

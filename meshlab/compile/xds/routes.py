@@ -40,7 +40,7 @@ def name_of(target: Target, variant: str) -> str:
 
 def configuration(world: World, target: Target, variant: str, seat: Seat = OWN) -> route_pb2.RouteConfiguration:
     """One virtual host for any name: a Service is chosen by its address, not by the Host header (GAMMA)."""
-    attached = [route for route in world.mesh.all(HTTPRoute) if attached(route, target)]
+    attached = [route for route in world.mesh.all(HTTPRoute) if is_attached(route, target)]
     routes = [
         _route(world, target, variant, seat, route, index, rule, match)
         for _, route, index, rule, match in sorted(_keyed(attached), key=lambda item: item[0])
@@ -55,7 +55,7 @@ def configuration(world: World, target: Target, variant: str, seat: Seat = OWN) 
     return made
 
 
-def attached(route: HTTPRoute, target: Target) -> bool:
+def is_attached(route: HTTPRoute, target: Target) -> bool:
     return any(
         parent.kind == "Service"
         and (parent.namespace, parent.name) == (target.service.namespace, target.service.name)
