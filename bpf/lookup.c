@@ -33,6 +33,7 @@ static inline int steer(struct bpf_sk_lookup *ctx, u64 cookie, u32 port)
 
 static inline void report_denied_arrival(struct tuple *key, struct flow *flow, struct rule *rule)
 {
+    flow->told = 1;
     struct event *event =
         event_begin(EVENT_CONNECTION, OUTCOME_DENIED, rule ? rule->reason : REASON_NOT_READY);
     if (!event)
@@ -78,8 +79,10 @@ int lookup(struct bpf_sk_lookup *ctx)
         return steer(ctx, own->cookie, key.server_port);
     struct rule *rule =
         rule_for(slot_for(now, flow->generation), own->pod, key.server_port, flow->source_identity);
-    if (rule && rule->verdict == VERDICT_PROXY)
+    if (rule && rule->verdict == VERDICT_PROXY) {
+        flow->told = 1;    /* by the proxy */
         return steer(ctx, own->cookie, key.server_port);
+    }
     if (rule && rule->verdict == VERDICT_ALLOW) {
         flow->policy = rule->policy;
         flow->reason = rule->reason;

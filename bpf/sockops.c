@@ -118,6 +118,8 @@ static inline void established(struct bpf_sock_ops *ctx, int active)
     if (active) {
         u64 took_us = (bpf_ktime_get_ns() - flow->started_ns) / 1000;
         flow->setup_us = took_us ? (u32)took_us : 1;    /* 0: not established */
+        flow->acked = ctx->bytes_acked;
+        flow->received = ctx->bytes_received;
     }
     if (flow->http.state == HTTP_FOLLOWED)
         read_from(ctx, &client, flow, active);
@@ -130,16 +132,28 @@ static inline int told(struct flow *flow)
     return http->requests && !http->open && (http->state == HTTP_FOLLOWED || http->state == HTTP_UPGRADED);
 }
 
+/* Has the other end said that it sends no more? (SOCK_DONE of the kernel's own flags: no state tells it for sure.) */
+static inline u64 fin_received(struct bpf_sock_ops *ctx)
+{
+    struct bpf_sock *sk = ctx->sk;
+    void *tcp = sk ? bpf_skc_to_tcp_sock(sk) : 0;
+    return tcp ? *(u64 *)(tcp + OFFSET_SKC_FLAGS) >> 1 & 1 : 0;
+}
+
 static inline void report_end(struct bpf_sock_ops *ctx, struct tuple *key, struct flow *flow)
 {
     int failed = flow->setup_us == 0;
+    u64 end_acked = flow->fin_sent && ctx->snd_una == ctx->snd_nxt, end_received = fin_received(ctx);
     struct event *event = event_begin(EVENT_CONNECTION, failed ? OUTCOME_FAILED : OUTCOME_ALLOWED,
-                                      failed ? REASON_UPSTREAM_CONNECT_FAILED : REASON_OK);
+                                      failed ? REASON_UPSTREAM_CONNECT_FAILED : (u8)flow->reason);
     if (!event)
         return;
     event->duration_ns = event->time_ns - flow->started_ns;
-    event->request_bytes = ctx->bytes_acked;
-    event->response_bytes = ctx->bytes_received;
+    if (!failed) {
+        event->request_bytes = ctx->bytes_acked - flow->acked - end_acked;    /* a FIN is counted as a byte */
+        event->response_bytes = ctx->bytes_received - flow->received - end_received;
+    }
+    event->policy = flow->policy;
     event->source_pod = flow->source_pod;
     event->source_identity = flow->source_identity;
     event->destination_pod = flow->destination_pod;
@@ -163,6 +177,8 @@ static inline void changed(struct bpf_sock_ops *ctx, u32 from, u32 to)
     struct flow *flow = flows.lookup(&key);
     if (flow && from == TCP_STATE_ESTABLISHED && !flow->closed_by)
         flow->closed_by = to == TCP_STATE_FIN_WAIT1 ? CLOSED_BY_SOURCE : CLOSED_BY_DESTINATION;
+    if (flow && (to == TCP_STATE_FIN_WAIT1 || to == TCP_STATE_LAST_ACK))
+        flow->fin_sent = 1;
     if (to != TCP_STATE_CLOSE)
         return;
     struct bpf_sock *sk = ctx->sk;
@@ -178,7 +194,7 @@ static inline void changed(struct bpf_sock_ops *ctx, u32 from, u32 to)
     if (flow) {
         if (flow->http.status)    /* the client leaves before the response is whole */
             finish(flow, &key);
-        if (!told(flow))
+        if (!flow->told && !told(flow))
             report_end(ctx, &key, flow);
         flows.delete(&key);
         count(COUNT_FLOWS_ENDED);

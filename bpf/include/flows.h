@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
 /* Same-node connections of meshed pods, from before the SYN to the client's close: who the kernel knows the client to be.
  * inserted in: sockops.c (TCP_CONNECT_CB); deleted in: sockops.c (close of the client's socket);
- * read in: lookup.c, sockops.c, egress.c. Size: 65536 x 340 bytes, allocated as used. */
+ * read in: lookup.c, sockops.c, egress.c. Size: 65536 x 360 bytes, allocated as used. */
 #ifndef MESHLAB_FLOWS_H
 #define MESHLAB_FLOWS_H
 #include "types.h"
@@ -31,7 +31,11 @@ struct flow {
     u32 setup_us;
     u32 policy;
     u16 reason;
-    u8 closed_by, pad[5];
+    u8 closed_by;
+    u8 fin_sent;         /* by the client */
+    u8 told;             /* by a denial, or by the proxy: its end is no news */
+    u8 pad[5];
+    u64 acked, received; /* what TCP had counted when the connection was established: a SYN */
     struct exchange http;
 };
 #define CLOSED_BY_SOURCE 1

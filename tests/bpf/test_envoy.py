@@ -13,6 +13,7 @@ from meshlab.dataplanes.sidecarless.plan import Plan, Rule
 from meshlab.kit import netns
 from meshlab.kit.processes import joined
 from meshlab.model.outcomes import Reason
+from meshlab.model.wire import INBOUND_MARK
 from tests.bpf.conftest import eventually
 from tests.bpf.test_connect import ALL, PROXY
 from tests.bpf.topology import Bench
@@ -53,7 +54,10 @@ def cluster(bench: Bench, pod: str) -> dict[str, Any]:
         "type": "ORIGINAL_DST",
         "lb_policy": "CLUSTER_PROVIDED",
         "connect_timeout": "2s",
-        "upstream_bind_config": {"source_address": _address(bench, pod, "0.0.0.0", 0)["socket_address"]},
+        "upstream_bind_config": {
+            "source_address": _address(bench, pod, "0.0.0.0", 0)["socket_address"],
+            "socket_options": [{"level": 1, "name": 36, "int_value": INBOUND_MARK if pod == "b" else 0}],  # SO_MARK
+        },
     }
 
 

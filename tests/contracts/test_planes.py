@@ -1,6 +1,7 @@
 """One behaviour on every plane: each protocol, declared and detected, mTLS, routes, and what the flow rows say of it.
 
-`sidecar` and `sidecarless`: all pods; `mixed`: a client with a sidecar, servers without."""
+`sidecar` and `sidecarless`: all pods, on two nodes; `kernel`: sidecarless on one node, where the kernel carries what it
+can; `mixed`: a client with a sidecar, servers without."""
 
 from __future__ import annotations
 
@@ -98,15 +99,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["sidecar", "sidecarless", "mixed"])
+@pytest.fixture(scope="module", params=["sidecar", "sidecarless", "kernel", "mixed"])
 def plane(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture(scope="module")
 def lab(certificate: Path, plane: str) -> Iterator[Lab]:
-    servers = "sidecarless" if plane == "mixed" else plane
-    client = "sidecar" if plane == "mixed" else plane
+    servers = "sidecar" if plane == "sidecar" else "sidecarless"
+    client = "sidecar" if plane == "mixed" else servers
     echo_ports = {"TCP_PORT": "9000", "BANNER_PORT": "9001"}
     http_port = [{"name": "http", "port": 80, "targetPort": 8080}]
     documents = [
@@ -128,7 +129,7 @@ def lab(certificate: Path, plane: str) -> Iterator[Lab]:
             command=[sys.executable, "-c", TLS_SERVER, str(certificate)],
         ),
     ]
-    with Lab(f"p{os.getpid() % 100000}-{plane[-4:]}") as made:
+    with Lab(f"p{os.getpid() % 100000}-{plane[-4:]}", nodes=1 if plane == "kernel" else 2) as made:
         made.apply(text(documents))
         made.apply(ROUTE)
         made.wait(timeout_s=120)

@@ -16,6 +16,8 @@ from pathlib import Path
 from meshlab.errors import CannotRun
 
 VARIABLE = "BCC_KERNEL_SOURCE"
+BINDINGS = Path("/usr/lib/python3/dist-packages/bcc")
+"""Debian's, which no virtual environment has."""
 _MARK = "include/linux/kconfig.h"
 _MODULES, _SOURCES = Path("/lib/modules"), Path("/usr/src")
 _DEPTH = {"include": 1, "arch": 3}

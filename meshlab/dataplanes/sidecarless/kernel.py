@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from meshlab.dataplanes.sidecarless import headers, libbpf
+from meshlab.dataplanes.sidecarless.headers import BINDINGS
 from meshlab.dataplanes.sidecarless.hooks import HOOKS, Hook
 from meshlab.errors import CannotRun
 
@@ -38,9 +39,10 @@ TABLES = (
     "events",
 )
 """The maps whose layout Python needs."""
-BINDINGS = Path("/usr/lib/python3/dist-packages/bcc")
 _HOW_TO_GET = "apt-get install python3-bpfcc linux-headers-amd64"
 _FLAGS = ("-Wno-everything", "-O2")
+_OFFSETS = ("skc_flags",)
+"""Of struct sock_common, which every socket begins with."""
 _WITHOUT_ATTACH_TYPE = (13,)
 """sockops are loaded for any."""
 
@@ -67,10 +69,12 @@ def compile_and_load(text: str, folder: Path) -> dict[str, Any]:
     """Load every program of the text and pin it as `prog-<name>`; the maps pin themselves, or are used again where they
     are pinned. Gives the maps' layouts as bcc describes them. CannotRun where the machine lacks something."""
     bcc = _bcc()
+    offsets = libbpf.kernel_offsets("sock_common", _OFFSETS)
+    defines = [f"-DOFFSET_{name.upper()}={offset}" for name, offset in offsets.items()]
     with headers.prepared() as tree:
         os.environ[headers.VARIABLE] = str(tree)
         try:
-            module = bcc.BPF(text=text.encode(), cflags=list(_FLAGS))
+            module = bcc.BPF(text=text.encode(), cflags=[*_FLAGS, *defines])
             for name, hook in HOOKS.items():
                 program = module.load_func(name.encode(), hook.program_type, attach_type=_attach_type(hook))
                 libbpf.pin(program.fd, folder / f"prog-{name}")

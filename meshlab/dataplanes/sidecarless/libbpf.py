@@ -6,6 +6,7 @@ import ctypes
 import errno
 import functools
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from meshlab.errors import CannotRun
 
 MEMBARRIER_GLOBAL = 1
 _MEMBARRIER = {"x86_64": 324, "aarch64": 283}
-_STRUCT_KIND = 4
+_STRUCT_KIND, _UNION_KIND = 4, 5
 
 
 @functools.cache
@@ -148,17 +149,22 @@ def kernel_offsets(structure: str, fields: tuple[str, ...]) -> dict[str, int]:
 
 def _offsets(library: ctypes.CDLL, btf: ctypes.c_void_p, structure: str, fields: tuple[str, ...]) -> dict[str, int]:
     number = library.btf__find_by_name_kind(btf, structure.encode(), _STRUCT_KIND)
-    address = library.btf__type_by_id(btf, number) if number > 0 else None
-    if not address:
-        return {}
+    return {name: at for name, at in _members(library, btf, number, 0) if name in fields} if number > 0 else {}
+
+
+def _members(library: ctypes.CDLL, btf: ctypes.c_void_p, number: int, base: int) -> Iterator[tuple[str, int]]:
+    """Name and offset of each field, those of unnamed structures and unions inside too."""
+    address = library.btf__type_by_id(btf, number)
     described = _Type.from_address(address)
-    members = (_Member * (described.info & 0xFFFF)).from_address(address + ctypes.sizeof(_Type))
-    found = {}
-    for member in members:
+    if described.info >> 24 & 0x1F not in (_STRUCT_KIND, _UNION_KIND):
+        return
+    for member in (_Member * (described.info & 0xFFFF)).from_address(address + ctypes.sizeof(_Type)):
         name = (library.btf__name_by_offset(btf, member.name_offset) or b"").decode()
-        if name in fields:
-            found[name] = (member.offset & 0xFFFFFF) // 8
-    return found
+        at = base + (member.offset & 0xFFFFFF) // 8
+        if name:
+            yield name, at
+        else:
+            yield from _members(library, btf, member.type, at)
 
 
 class _LinkInfo(ctypes.Structure):

@@ -6,7 +6,7 @@ import ctypes
 import os
 from pathlib import Path
 
-from meshlab.dataplanes.sidecarless import headers, kernel
+from meshlab.dataplanes.sidecarless import headers
 from meshlab.errors import CannotRun
 
 _TYPES = Path("/sys/kernel/btf/vmlinux")
@@ -16,7 +16,7 @@ def missing() -> list[tuple[str, str]]:
     """(what, the way out) of each thing that is not there. What a kernel refuses only shows when it is asked: the
     agent's log tells then."""
     found = []
-    if not kernel.BINDINGS.is_dir():
+    if not headers.BINDINGS.is_dir():
         found.append(("Debian's bcc bindings", "apt-get install python3-bpfcc"))
     if not (os.environ.get(headers.VARIABLE) or headers.trees()):
         found.append(("kernel headers (of any version)", "apt-get install linux-headers-amd64"))
