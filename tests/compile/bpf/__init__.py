@@ -1,0 +1,1 @@
+"""What a node's kernel is told."""
