@@ -10,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import psutil
 
 from meshlab import Lab
@@ -59,14 +60,17 @@ def kill(pid: int) -> None:
 
 
 class Load:
-    """Traffic on a thread of its own while something happens: `with Load(lab, ...) as load: ...; load.summary`."""
+    """Traffic on a thread of its own while something happens: `with Load(lab, ...) as load: ...`; then its `summary` and
+    `frame`."""
 
     def __init__(self, lab: Lab, source: str, url: str, **options: Any) -> None:
         self.summary: dict[str, Any] = {}
+        self.frame = pd.DataFrame()
         self._thread = threading.Thread(target=lambda: self._run(lab, source, url, options))
 
     def _run(self, lab: Lab, source: str, url: str, options: dict[str, Any]) -> None:
-        self.summary = lab.traffic(source, url, **options).summary
+        done = lab.traffic(source, url, **options)
+        self.summary, self.frame = done.summary, done.frame
 
     def __enter__(self) -> Load:
         self._thread.start()
@@ -84,7 +88,8 @@ def left_of(name: str) -> list[str]:
     root = Layout.of(name).root
     found += [f"process {p.pid} of {root}" for p in psutil.process_iter(["cmdline"])
               if any(str(root) in word for word in p.info["cmdline"] or [])]  # fmt: skip
-    found += [str(path) for path in (root, cgroups.lab_group(name)) if path.exists()]
+    pins = Path("/sys/fs/bpf/meshlab", name)
+    found += [str(path) for path in (root, cgroups.lab_group(name), pins) if path.exists()]
     found += [f"link {line}" for line in _words(["ip", "-o", "link"]) if f"ml-{name}" in line]
     return found
 
