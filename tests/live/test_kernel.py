@@ -184,6 +184,23 @@ def test_a_route_takes_a_service_to_the_proxy_and_its_end_brings_it_back(lab: La
     assert seen == [{"ebpf"}, {"envoy"}, {"ebpf"}]
 
 
+def test_a_route_is_obeyed_on_kept_connections_and_no_request_fails(lab: Lab) -> None:
+    with Load(lab, CLIENT, "http://server/rerouted", rate=50.0, duration_s=7.0) as load:
+        time.sleep(2)
+        lab.apply(ROUTE)
+        lab.wait()
+        obeyed = pd.Timestamp.now(tz="UTC") + pd.Timedelta("0.5s")
+        time.sleep(2)
+        lab.delete(ROUTE)
+        lab.wait()
+    assert load.summary["failed"] == 0, load.summary
+    found = rows(lab, "/rerouted")
+    assert set(found["observer"]) == {"ebpf", "envoy"}
+    meanwhile = found[(found["time"] > obeyed) & (found["time"] < obeyed + pd.Timedelta("1s"))]
+    assert set(meanwhile["observer"]) == {"envoy"}
+    assert len(found) == 2 * load.summary["sent"]
+
+
 def test_a_storm_of_connections_leaves_nothing_in_the_maps(lab: Lab) -> None:
     for _ in range(4):
         clients.run(lab, CLIENT, STORM, "server", 101)

@@ -60,8 +60,8 @@ def kill(pid: int) -> None:
 
 
 class Load:
-    """Traffic on a thread of its own while something happens: `with Load(lab, ...) as load: ...`; then its `summary` and
-    `frame`."""
+    """Traffic on a thread of its own while something happens: `with Load(lab, ...) as load: ...`; afterwards its
+    `summary` and `frame`."""
 
     def __init__(self, lab: Lab, source: str, url: str, **options: Any) -> None:
         self.summary: dict[str, Any] = {}

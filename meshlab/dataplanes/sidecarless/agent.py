@@ -22,12 +22,17 @@ _PLANES = {"sidecar": plan.PlaneOf.SIDECAR, "sidecarless": plan.PlaneOf.SIDECARL
 _NUMBERS = ("source_pod", "destination_pod", "source_identity", "destination_identity", "service", "policy")
 
 
+_PATIENCE_S = 5.0
+
+
 class NodeAgent:
     """One node. `ready` is a folder: a file named after the uid of each pod that the kernel knows and has rules for."""
 
     def __init__(self, kernel: KernelNode, names: Names, ready: Path) -> None:
         self._kernel, self._names, self._ready = kernel, names, ready
         self._known: dict[str, KernelWorkload] = {}
+        self._plan, self._spaces = plan.Plan(), dict[str, str]()
+        self._patience = 0.0
         self.written = 0
         """Events read from the kernel since this agent started."""
         ready.mkdir(parents=True, exist_ok=True)
@@ -44,11 +49,21 @@ class NodeAgent:
         for workload in local.values():
             self._meet(workload)
         self._kernel.apply(numbered)
-        connections.reset_refused(self._kernel, numbered, {ip: workload.netns for ip, workload in local.items()})
+        self._plan, self._spaces = numbered, {ip: workload.netns for ip, workload in local.items()}
+        self._patience = time.monotonic() + _PATIENCE_S
+        self.attend()
         for ip in self._kernel.pods().keys() - local:
             self._kernel.remove_pod(ip)
             self._known.pop(ip, None)
         self._tell({workload.uid for workload in local.values()})
+
+    def attend(self) -> None:
+        """Reset connections that the present plan carries otherwise; to be called again and again: those with a request
+        on them are waited for, a while."""
+        if self._patience:
+            patient = time.monotonic() < self._patience
+            if not connections.reset(self._kernel, self._plan, self._spaces, patient=patient):
+                self._patience = 0.0
 
     def _meet(self, workload: KernelWorkload) -> None:
         """Make a pod known, once; a pod whose namespace has gone by now is left out."""

@@ -1,39 +1,58 @@
-"""Established connections under a new plan: what it would not let pass any more is reset.
+"""Established connections under a new plan: what it would carry in another way is reset.
 
-Rules are asked when a connection begins. A plan that denies it later, or wants the proxy to read it, must not be passed
-by on a connection that is kept alive; so both of its ends are destroyed (SOCK_DESTROY of sock_diag(7), by ss(8)).
+Services and rules are asked when a connection begins. A plan that denies it later, or wants the proxy to read its
+requests, must not be passed by on a connection that is kept alive; so both of its ends are destroyed (SOCK_DESTROY of
+sock_diag(7), by ss(8)). One that is denied goes at once; one that only takes another way when no request is on it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
+from meshlab.dataplanes.sidecarless import source
 from meshlab.dataplanes.sidecarless.node import KernelNode
 from meshlab.dataplanes.sidecarless.plan import ANY_PORT, ANY_SOURCE, Plan, Rule, RuleVerdict
 from meshlab.dataplanes.sidecarless.tables import unpacked
 from meshlab.kit import processes
 
+_HTTP_OFF = source.numbers("flows", "HTTP_")["OFF"]
 
-def reset_refused(kernel: KernelNode, plan: Plan, namespaces: Mapping[str, str]) -> int:
-    """Reset the same-node connections that `plan` does not allow; how many. `namespaces`: address -> path of the
-    network namespace, of this node's pods."""
+
+def reset(kernel: KernelNode, plan: Plan, namespaces: Mapping[str, str], *, patient: bool) -> int:
+    """Reset the same-node connections that `plan` carries otherwise; how many of them still have a request to finish
+    (none is waited for unless `patient`). `namespaces`: address -> path of the network namespace, of this node's pods.
+    """
     rules = {(rule.destination, rule.port, rule.source): rule for rule in plan.rules}
+    by_proxy = {service.index for service in plan.services if service.proxy}
     ends: dict[str, list[str]] = defaultdict(list)
-    found = 0
+    busy = 0
     for key, flow in kernel.flows():
         rule = _most_specific(rules, int(flow.destination_pod), int(key.server_port), int(flow.source_identity))
-        if rule is None or rule.verdict is RuleVerdict.ALLOW or flow.source_pod == flow.destination_pod:
+        denied = rule is not None and rule.verdict is not RuleVerdict.ALLOW and flow.source_pod != flow.destination_pod
+        rerouted = flow.service in by_proxy and flow.http.state != _HTTP_OFF
+        if not (denied or rerouted):
             continue
-        client = f"{unpacked(key.client_ip)}:{key.client_port}"
-        server = f"{unpacked(key.server_ip)}:{key.server_port}"
-        ends[namespaces.get(unpacked(key.client_ip), "")].append(f"( src {client} and dst {server} )")
-        ends[namespaces.get(unpacked(key.server_ip), "")].append(f"( src {server} and dst {client} )")
-        found += 1
+        if patient and not denied and flow.http.open:
+            busy += 1
+            continue
+        for netns, one in _ends(key, namespaces):
+            ends[netns].append(one)
     for netns, filters in ends.items():
-        if netns:
-            _destroy(netns, filters)
-    return found
+        _destroy(netns, filters)
+    return busy
+
+
+def _ends(key: Any, namespaces: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The namespace of each end, and the expression that finds its socket there."""
+    client, server = unpacked(key.client_ip), unpacked(key.server_ip)
+    one, other = f"{client}:{key.client_port}", f"{server}:{key.server_port}"
+    return [
+        (namespaces[ip], f"( src {mine} and dst {theirs} )")
+        for ip, mine, theirs in ((client, one, other), (server, other, one))
+        if ip in namespaces
+    ]
 
 
 def _most_specific(rules: Mapping[tuple[int, int, int], Rule], pod: int, port: int, source: int) -> Rule | None:
