@@ -47,10 +47,10 @@ int egress(struct __sk_buff *skb)
     u32 sequence = bpf_ntohl(*(u32 *)(header + 4)), length = size > offset ? size - offset : 0;
     int gap = length && (reader->next - sequence) >> 31;
     int fresh = advance(reader, sequence, offset, length);
-    int last = header[13] & (TCP_FIN | TCP_RST) && !reader->is_client && reader->phase != READ_HEAD;
+    int end = header[13] & (TCP_FIN | TCP_RST) && !reader->is_client;
     if (fresh && reader->phase == READ_BODY)
         fresh = pass_body(reader);
-    if (!gap && !last && !fresh)
+    if (!gap && !end && !fresh)
         return 1;
     struct flow *flow = flows.lookup(&reader->key);
     if (!flow)    /* the client has closed */
@@ -61,10 +61,10 @@ int egress(struct __sk_buff *skb)
     else if (fresh)
         follow(skb, reader, flow);
     barrier();
-    if (reader->whole || last) {
-        reader->whole = 0;
-        if (!reader->is_client)
-            finish(flow, &reader->key);
-    }
+    if (end && reader->phase != READ_HEAD && reader->phase != READ_NOTHING)    /* nothing more comes of its answer */
+        reader->whole = 1;
+    if (!reader->is_client && reader->whole)
+        finish(flow, &reader->key);
+    reader->whole = 0;
     return 1;
 }

@@ -176,7 +176,7 @@ static inline void changed(struct bpf_sock_ops *ctx, u32 from, u32 to)
         originals.delete(&original);
     }
     if (flow) {
-        if (flow->http.status)    /* the client leaves before the response is whole */
+        if (flow->http.status && flow->http.state == HTTP_FOLLOWED)    /* it leaves before the response is whole */
             finish(flow, &key);
         if (!told(flow))
             report_end(ctx, &key, flow);

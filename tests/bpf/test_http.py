@@ -151,6 +151,41 @@ print("exact")
     assert sum(edge.response_bytes for edge in node.edges()) == 9 * sum(sizes) + 2 * (64 << 20)
 
 
+@pytest.fixture
+def lossy(bench: Bench) -> Iterator[None]:
+    """One packet of twenty does not arrive, in both directions."""
+    drop = "tcp {} 8080 numgen random mod 20 == 0 drop;"
+    chain = f"type filter hook prerouting priority 0; {drop.format('dport')} {drop.format('sport')}"
+    rules = f"table ip lossy {{ chain c {{ {chain} }}\n}}\n"
+    for pod in ("a", "b"):
+        inside = ["ip", "netns", "exec", f"ml-{bench.lab}-{pod}"]
+        subprocess.run([*inside, "nft", "-f", "-"], input=rules, text=True, check=True)
+    yield
+    for pod in ("a", "b"):
+        subprocess.run(["ip", "netns", "exec", f"ml-{bench.lab}-{pod}", "nft", "delete table ip lossy"], check=True)
+
+
+@pytest.mark.usefixtures("lossy")
+def test_what_is_sent_again_counts_once(bench: Bench, node: KernelNode, web: str) -> None:
+    code = """
+def work(number):
+    connection = client(); connection.connect(); connection.sock.setsockopt(6, 1, 1)
+    for turn in range(101):
+        size = turn * 1009 % 300000
+        connection.request("POST", "/w%d" % number, body=body_of(size))
+        assert connection.getresponse().read() == body_of(size)
+threads = [threading.Thread(target=work, args=(number,)) for number in range(5)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+    bench.run("a", CLIENT + code, web)
+    size = sum(turn * 1009 % 300000 for turn in range(101))
+    assert {edge.path: (edge.count, edge.request_bytes, edge.response_bytes) for edge in node.edges()} == {
+        f"/w{number}": (101, size, size) for number in range(5)
+    }
+    assert [node.counters()[name] for name in LOST] == [0] * len(LOST)
+
+
 def test_pipelining_is_not_followed_keeps_its_order_and_is_counted(bench: Bench, node: KernelNode, web: str) -> None:
     code = """
 def reading(sock, wanted):
