@@ -156,7 +156,7 @@ def lossy(bench: Bench) -> Iterator[None]:
     """One packet of twenty does not arrive, in both directions."""
     drop = "tcp {} 8080 numgen random mod 20 == 0 drop;"
     chain = f"type filter hook prerouting priority 0; {drop.format('dport')} {drop.format('sport')}"
-    rules = f"table ip lossy {{ chain c {{ {chain} }} }}"
+    rules = f"table ip lossy {{ chain c {{ {chain} }}\n}}\n"
     for pod in ("a", "b"):
         inside = ["ip", "netns", "exec", f"ml-{bench.lab}-{pod}"]
         subprocess.run([*inside, "nft", "-f", "-"], input=rules, text=True, check=True)
