@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import socket
+from collections.abc import Iterator
 
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -17,22 +19,31 @@ def _enter(descriptor: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def socket_in(netns: str, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET) -> socket.socket:
-    """A socket that belongs to the namespace at path `netns` for ever; the calling thread comes back at once
-    (setns(2) moves one thread only)."""
+@contextlib.contextmanager
+def inside(netns: str) -> Iterator[None]:
+    """The calling thread, and no other, is in the namespace at path `netns` (setns(2)); "" stays where it is."""
+    if not netns:
+        yield
+        return
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
     try:
         there = os.open(netns, os.O_RDONLY)
         try:
             _enter(there)
             try:
-                return socket.socket(family, kind)
+                yield
             finally:
                 _enter(home)
         finally:
             os.close(there)
     finally:
         os.close(home)
+
+
+def socket_in(netns: str, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET) -> socket.socket:
+    """A socket that belongs to the namespace at path `netns` for ever; the calling thread comes back at once."""
+    with inside(netns):
+        return socket.socket(family, kind)
 
 
 async def http_status(

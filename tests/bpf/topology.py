@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from meshlab.dataplanes.sidecarless.plan import PlaneOf
-from meshlab.dataplanes.sidecarless.pods import Pod
+from meshlab.dataplanes.sidecarless.pods import Pod, other_end
 from meshlab.kit import cgroups
 from meshlab.kit.ledger import Ledger
 from meshlab.kit.processes import joined
@@ -48,7 +48,8 @@ class Bench:
     def pod(self, name: str) -> Pod:
         number = 1 + NAMES.index(name)
         plane = PlaneOf.NONE if name == "plain" else PlaneOf.SIDECARLESS
-        return Pod(number, 100 + number, self.ip(name), self.netns(name), plane)
+        link = other_end(self.netns(name))
+        return Pod(number, 100 + number, self.ip(name), self.netns(name), plane, link, self.netns("node"))
 
     def up(self) -> None:
         self.ledger.record("cgroup", str(self.group))

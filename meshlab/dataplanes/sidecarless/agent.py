@@ -14,7 +14,7 @@ import numpy as np
 from meshlab.dataplanes.sidecarless import connections, plan
 from meshlab.dataplanes.sidecarless.names import Names
 from meshlab.dataplanes.sidecarless.node import KernelNode
-from meshlab.dataplanes.sidecarless.pods import Pod
+from meshlab.dataplanes.sidecarless.pods import Pod, other_end
 from meshlab.model.kernel import KernelPlan, KernelRule, KernelService, KernelWorkload, plan_of
 from meshlab.model.outcomes import Reason
 
@@ -72,9 +72,10 @@ class NodeAgent:
             return
         if before is not None:
             self._kernel.remove_pod(workload.ip)
-        pod = Pod(self._pod(workload), self._identity(workload.identity), workload.ip, workload.netns)
+        number, identity = self._pod(workload), self._identity(workload.identity)
         try:
-            self._kernel.add_pod(pod)
+            link = other_end(workload.netns)
+            self._kernel.add_pod(Pod(number, identity, workload.ip, workload.netns, link=link))
         except FileNotFoundError:
             return
         self._known[workload.ip] = workload

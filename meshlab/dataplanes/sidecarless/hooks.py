@@ -26,4 +26,5 @@ HOOKS: Mapping[str, Hook] = {
     "lookup": Hook(30, 36),
     "egress": Hook(8, 1),
     "inward": Hook(18, 10),
+    "peer": Hook(3, 46),
 }

@@ -43,8 +43,8 @@ _HOW_TO_GET = "apt-get install python3-bpfcc linux-headers-amd64"
 _FLAGS = ("-Wno-everything", "-O2")
 _OFFSETS = ("skc_flags",)
 """Of struct sock_common, which every socket begins with."""
-_WITHOUT_ATTACH_TYPE = (13,)
-"""sockops are loaded for any."""
+_WITHOUT_ATTACH_TYPE = (3, 13)
+"""Those of links and sockops are loaded for any."""
 
 
 @functools.cache

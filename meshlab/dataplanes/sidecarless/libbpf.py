@@ -177,17 +177,18 @@ class _LinkInfo(ctypes.Structure):
     )
 
 
-_LINK_CGROUP, _LINK_NETNS = 3, 5
+_LINK_CGROUP, _LINK_NETNS, _LINK_TCX = 3, 5, 11
 
 
 def link_target(link: int) -> int:
-    """The inode of the cgroup or network namespace that a link is attached to; 0 for other kinds of links."""
+    """The inode of the cgroup or network namespace, or the number of the interface, that a link is attached to; 0 for
+    other kinds of links, and where an interface is gone."""
     info = _LinkInfo()
     size = ctypes.c_uint32(ctypes.sizeof(info))
     _checked(_library().bpf_obj_get_info_by_fd(link, ctypes.byref(info), ctypes.byref(size)), "link info")
     if info.type == _LINK_CGROUP:
         return int(info.cgroup)
-    return int(info.cgroup & 0xFFFFFFFF) if info.type == _LINK_NETNS else 0
+    return int(info.cgroup & 0xFFFFFFFF) if info.type in (_LINK_NETNS, _LINK_TCX) else 0
 
 
 def object_id(descriptor: int) -> int:

@@ -84,7 +84,7 @@ class KernelNode:
     def add_pod(self, pod: Pod) -> None:
         """Make a pod known, before its first process, or take it over; a pod of another plane is known but not judged.
         Twice is fine."""
-        pods.add(self.tables, self._links, self._loaded.programs["lookup"], pod)
+        pods.add(self.tables, self._links, self._loaded.programs, pod)
 
     def remove_pod(self, ip: str) -> bool:
         """Forget a pod; False if it was not known."""

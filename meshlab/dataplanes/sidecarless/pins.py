@@ -12,11 +12,13 @@ import os
 from pathlib import Path
 
 from meshlab.dataplanes.sidecarless import libbpf, source
+from meshlab.dataplanes.sidecarless.hooks import HOOKS
 from meshlab.errors import CannotRun
 from meshlab.kit import processes
 
 ROOT = Path("/sys/fs/bpf")
 _LINK = "link-"
+_TCX_INGRESS = HOOKS["peer"].attach_type
 
 
 def folder(lab: str, node: str) -> Path:
@@ -60,8 +62,9 @@ class Links:
         return sorted(path.name.removeprefix(_LINK) for path in self._folder.glob(f"{_LINK}*"))
 
     def put(self, name: str, program: int, target: int, attach_type: int) -> bool:
-        """Attach, or take over; True if it was made anew. OSError where the kernel refuses."""
-        if self._taken_over(name, program, target):
+        """Attach to a descriptor (or, for network links, to the number of an interface here), or take over; True if it
+        was made anew. OSError where the kernel refuses."""
+        if self._taken_over(name, program, target if attach_type == _TCX_INGRESS else os.fstat(target).st_ino):
             return False
         link = libbpf.link_create(program, target, attach_type)
         try:
@@ -77,7 +80,7 @@ class Links:
         except FileNotFoundError:
             return False
         try:
-            if libbpf.link_target(link) in (0, os.fstat(target).st_ino):
+            if libbpf.link_target(link) in (0, target):
                 libbpf.link_update(link, program)
                 return True
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
@@ -12,7 +13,7 @@ from meshlab.dataplanes.sidecarless.hooks import HOOKS
 from meshlab.dataplanes.sidecarless.pins import Links
 from meshlab.dataplanes.sidecarless.plan import PlaneOf
 from meshlab.dataplanes.sidecarless.tables import Table, packed, unpacked
-from meshlab.kit import netns
+from meshlab.kit import netns, processes
 
 _SO_NETNS_COOKIE = 71
 _LOCAL, _MESHED = 1, 1
@@ -28,6 +29,10 @@ class Pod:
     ip: str
     netns: str
     plane: PlaneOf = PlaneOf.SIDECARLESS
+    link: int = 0
+    """The number of the node's end of the pod's veth pair, in the namespace `link_netns` ("": the caller's); 0: packets
+    from and to it take the ordinary way."""
+    link_netns: str = ""
 
 
 def cookie_of(path: str) -> int:
@@ -37,20 +42,36 @@ def cookie_of(path: str) -> int:
     return int(struct.unpack("=Q", raw)[0])
 
 
-def add(tables: Mapping[str, Table], links: Links, program: int, pod: Pod) -> None:
+def other_end(path: str, interface: str = "eth0") -> int:
+    """The number of the other end of a pod's veth pair, in the namespace where that lies; 0 where it is no such pair.
+    FileNotFoundError if the pod's namespace is gone."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(path)
+    done = processes.run(["nsenter", f"--net={path}", "ip", "-j", "link", "show", interface], check=False)
+    found = json.loads(done.stdout) if done.returncode == 0 else []
+    return int(found[0].get("link_index", 0)) if found else 0
+
+
+def add(tables: Mapping[str, Table], links: Links, programs: Mapping[str, int], pod: Pod) -> None:
     """Make a pod known, before its first process. The address comes first: a pod that is known has one. A pod that is
     known already is taken over."""
     cookie, ip = cookie_of(pod.netns), packed(pod.ip)
     meshed = pod.plane is PlaneOf.SIDECARLESS
     addresses, known = tables["addresses"], tables["pods"]
-    address = addresses.leaf(cookie=cookie, pod=pod.index, identity=pod.identity, flags=_LOCAL | int(pod.plane))
+    address = addresses.leaf(
+        cookie=cookie, pod=pod.index, identity=pod.identity, flags=_LOCAL | int(pod.plane), link=pod.link * meshed
+    )
     addresses.put(addresses.key(ip=ip), address)
     if meshed:
-        _gate(links, program, pod.netns, cookie)
+        _gate(links, programs["lookup"], pod.netns, cookie)
+        if pod.link:
+            with netns.inside(pod.link_netns):
+                links.put(f"peer-{cookie}", programs["peer"], pod.link, HOOKS["peer"].attach_type)
     flags = _MESHED if meshed else 0
     known.put(known.key(cookie=cookie), known.leaf(index=pod.index, identity=pod.identity, ip=ip, flags=flags))
     if not meshed:
         links.drop(f"lookup-{cookie}")
+        links.drop(f"peer-{cookie}")
 
 
 def _gate(links: Links, program: int, path: str, cookie: int) -> None:
@@ -70,6 +91,7 @@ def remove(tables: Mapping[str, Table], links: Links, ip: str) -> bool:
     known.remove(known.key(cookie=address.cookie))
     addresses.remove(addresses.key(ip=packed(ip)))
     links.drop(f"lookup-{address.cookie}")
+    links.drop(f"peer-{address.cookie}")
     return True
 
 
