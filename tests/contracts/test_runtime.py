@@ -76,8 +76,8 @@ class LocalBench:
         """Its command does."""
 
     def executing(self, pod: PodId) -> int:
-        group = cgroups.lab_group(self._layout.name) / "pods" / f"{pod.namespace}_{pod.name}" / "exec"
-        return len(cgroups.pids(group))
+        nodes = (cgroups.lab_group(self._layout.name) / "pods").iterdir()
+        return sum(len(cgroups.pids(node / f"{pod.namespace}_{pod.name}" / "exec")) for node in nodes)
 
     async def nothing_left(self) -> bool:
         group = cgroups.lab_group(self._layout.name)

@@ -45,8 +45,10 @@ async def test_a_nodes_shared_proxy_gets_the_svids_of_its_own_pods_only(tmp_path
     shared = [dataclasses.replace(one, mode=Mode.SIDECARLESS, netns=f"/netns/{one.pod.name}") for one in ENDPOINTS]
     async with Control(tmp_path, shared) as control:
         await control.show(POLICIES)
-        assert set(control.server.latest) == {"/node-1", "/node-2"}
-        secrets = {client: set(snapshot.resources[SECRET]) for client, snapshot in control.server.latest.items()}
+        latest = control.server.latest
+        assert set(latest) == {"/node-1", "/node-2", "/node-1/agent", "/node-2/agent"}
+        secrets = {client: set(snapshot.resources.get(SECRET, {})) for client, snapshot in latest.items()}
+        assert secrets["/node-1/agent"] == secrets["/node-2/agent"] == set()
         assert secrets["/node-1"] == {"ROOTCA", "svid@shop/api-1", "svid@shop/old-1"}
         assert secrets["/node-2"] == {"ROOTCA", "svid@shop/web-1"}
         control.replace(WEB, mode=Mode.NONE)

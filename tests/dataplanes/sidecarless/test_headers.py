@@ -53,6 +53,6 @@ def test_no_headers_name_the_way_out() -> None:
 
 def test_no_bcc_names_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel._bcc.cache_clear()
-    monkeypatch.setattr(kernel, "_DIST_PACKAGES", tmp_path)
+    monkeypatch.setattr(kernel, "BINDINGS", tmp_path / "bcc")
     with pytest.raises(CannotRun, match="apt-get install python3-bpfcc"):
         kernel.compile_and_load("", tmp_path)

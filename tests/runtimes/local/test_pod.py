@@ -168,7 +168,7 @@ async def test_a_pod_has_walls_of_its_own(runtime: LocalRuntime, layout: Layout)
     assert f"{status.ip} one" in await output(runtime, "cat", "/etc/hosts")
     assert "search shop.svc.cluster.local" in await output(runtime, "cat", "/etc/resolv.conf")
     assert status.ip in await output(runtime, "ip", "-4", "addr", "show", "dev", "eth0")
-    group = f"/{cgroups.lab_group(layout.name).name}/pods/shop_one/exec"
+    group = f"/{cgroups.lab_group(layout.name).name}/pods/node-1/shop_one/exec"
     assert group in await output(runtime, "cat", "/proc/self/cgroup")
     assert Path("/proc/sys/kernel/hostname").read_text() != "one\n"
 
@@ -239,7 +239,7 @@ async def test_a_pod_whose_walls_fell_while_no_daemon_was_there_is_built_again(
     former = Proc.of(int(pid))
     group = cgroups.lab_group(layout.name)
     [daemon] = cgroups.pids(group / "system" / "cluster")
-    [pause] = cgroups.pids(group / "pods" / "shop_one" / "pause")
+    [pause] = cgroups.pids(group / "pods" / "node-1" / "shop_one" / "pause")
     for victim in (Proc.of(daemon), Proc.of(pause)):
         victim.signal(signal.SIGKILL)
         await victim.exited()
