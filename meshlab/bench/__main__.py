@@ -14,7 +14,7 @@ from meshlab.bench import data_path, life, propagation, rows, scale
 from meshlab.errors import MeshlabError
 from meshlab.lab.session import Lab
 
-CASES = ("life", "data-path", "propagation", "scale")
+CASES = ("life", "data-path", "same-node", "propagation", "scale")
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
 
 
@@ -35,6 +35,9 @@ def run(case: str, name: str) -> tuple[list[rows.Row], str]:
         return life.measure(name, _progress), life.CONDITIONS
     if case == "data-path":
         return _in_a_lab(name, lambda lab: data_path.measure(lab, _progress)), data_path.CONDITIONS
+    if case == "same-node":
+        found = _in_a_lab(name, lambda lab: data_path.measure_same_node(lab, _progress))
+        return found, data_path.SAME_NODE_CONDITIONS
     if case == "propagation":
         return _in_a_lab(name, propagation.measure), propagation.CONDITIONS
     return _in_a_lab(name, scale.measure), scale.CONDITIONS

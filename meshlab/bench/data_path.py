@@ -1,4 +1,5 @@
-"""What a pair of sidecars costs: against no mesh, and against a pair of Envoys configured by hand, in one run."""
+"""What each plane costs between two nodes and within one: against no mesh, and (between nodes) a pair of sidecars
+against a pair of Envoys configured by hand, in one run."""
 
 from __future__ import annotations
 
@@ -13,11 +14,12 @@ if TYPE_CHECKING:
     from meshlab.lab.session import Lab
 
 ROUNDS, SECONDS = 5, 4.0
-CONDITIONS = (
-    f"two nodes joined by veth pairs and bridges, nginx (200 bytes), wrk -t1 inside the client's pod, {ROUNDS} rounds"
-    f" of {SECONDS:g} s interleaved; CPU is that of both pods (nginx and proxies, without wrk); hand-written:"
-    " proxy/handwritten"
+_COMMON = (
+    f"nginx (200 bytes), wrk -t1 inside the client's pod, {ROUNDS} rounds of {SECONDS:g} s interleaved; CPU is that of"
+    " both pods, of proxies and agents, without wrk"
 )
+CONDITIONS = f"two nodes joined by veth pairs and bridges, {_COMMON}; hand-written: proxy/handwritten"
+SAME_NODE_CONDITIONS = f"one node, veth pairs on one bridge, {_COMMON}; a row for every request with either plane"
 
 
 @dataclass(frozen=True)
@@ -49,21 +51,36 @@ class Way:
 
 
 def measure(lab: Lab, progress: Callable[[str], None]) -> list[Row]:
-    """Latency, throughput, new connections and CPU of each way."""
-    wanted = [documents.namespace(), *handwritten.pods("node-1", "node-2")]
+    """Between two nodes: latency, throughput, new connections and CPU of each way."""
+    ways = _deploy(lab, "node-1", "node-2", handwritten.pods("node-1", "node-2"))
+    ways.append(Way("hand-written", handwritten.CLIENT, handwritten.SERVER, handwritten.start(lab)))
+    _rounds(lab, ways, progress)
+    return _rows("data-path", ways)
+
+
+def measure_same_node(lab: Lab, progress: Callable[[str], None]) -> list[Row]:
+    """Within one node: the same of each plane, and the sidecarless one against the pair of sidecars."""
+    ways = _deploy(lab, "node-1", "node-1")
+    _rounds(lab, ways, progress)
+    return _rows("same-node", ways)
+
+
+def _deploy(lab: Lab, client: str, server: str, more: list[documents.Document] | None = None) -> list[Way]:
+    wanted = [documents.namespace(), *(more or [])]
     for mode in _MODES:
-        wanted += documents.workload(f"{mode}-client", mode=mode, node="node-1")
-        wanted += documents.workload(f"{mode}-server", mode=mode, node="node-2")
+        wanted += documents.workload(f"{mode}-client", mode=mode, node=client)
+        wanted += documents.workload(f"{mode}-server", mode=mode, node=server)
     lab.apply(wanted)
     lab.wait(timeout_s=120)
-    ways = [Way(mode, f"{mode}-client", f"{mode}-server", f"http://{mode}-server/") for mode in _MODES]
-    ways.append(Way("hand-written", handwritten.CLIENT, handwritten.SERVER, handwritten.start(lab)))
+    return [Way(mode, f"{mode}-client", f"{mode}-server", f"http://{mode}-server/") for mode in _MODES]
+
+
+def _rounds(lab: Lab, ways: list[Way], progress: Callable[[str], None]) -> None:
     for number in range(ROUNDS):
         progress(f"data path, round {number + 1} of {ROUNDS}")
         for way in ways[number % len(ways) :] + ways[: number % len(ways)]:
             for load in LOADS:
                 _round(lab, way, load)
-    return _rows(ways)
 
 
 def _round(lab: Lab, way: Way, load: Load) -> None:
@@ -85,28 +102,30 @@ def _round(lab: Lab, way: Way, load: Load) -> None:
 
 
 def _cpu(lab: Lab, way: Way) -> float:
-    """CPU seconds of the two pods so far: applications and proxies (the nodes' shared ones serve no other way)."""
+    """CPU seconds of the two pods so far: applications and proxies (the nodes' shared ones and agents serve no other
+    way)."""
     resources = lab.resources()
     mine = resources["pod"].str.startswith((f"{way.client}-", f"{way.server}-"))
     if way.mode == "sidecarless":
-        mine |= resources["part"] == "node-proxy"
+        mine |= resources["part"].isin(["node-proxy", "agent"])
     return float(resources[mine]["cpu_s"].sum())
 
 
-def _rows(ways: list[Way]) -> list[Row]:
+def _rows(case: str, ways: list[Way]) -> list[Row]:
     seen = {way.mode: way.seen for way in ways}
-    plain, sidecar, hand = seen["none"], seen["sidecar"], seen["hand-written"]
+    plain = seen["none"]
     rows = []
     for way in ways:
         for (load, metric), values in way.seen.items():
             if metric == "failed":
                 if sum(values):
-                    rows.append(Row("data-path", way.mode, load, metric, sum(values), "requests", rounds=len(values)))
+                    rows.append(Row(case, way.mode, load, metric, sum(values), "requests", rounds=len(values)))
                 continue
             direct = plain[load, metric] if way.mode != "none" else ()
-            rows.append(of_rounds("data-path", way.mode, load, metric, _UNITS[metric], values, direct))
-    for (load, metric), values in sidecar.items():
+            rows.append(of_rounds(case, way.mode, load, metric, _UNITS[metric], values, direct))
+    mine, theirs = ("sidecar", "hand-written") if "hand-written" in seen else ("sidecarless", "sidecar")
+    for (load, metric), values in seen[mine].items():
         if metric != "failed":
-            ratios = [mine / theirs for mine, theirs in zip(values, hand[load, metric], strict=True)]
-            rows.append(of_rounds("data-path", "sidecar against hand-written", load, metric, "times", ratios))
+            ratios = [one / other for one, other in zip(values, seen[theirs][load, metric], strict=True)]
+            rows.append(of_rounds(case, f"{mine} against {theirs}", load, metric, "times", ratios))
     return rows

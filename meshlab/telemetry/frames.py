@@ -47,7 +47,8 @@ def _with_versions(frame: pd.DataFrame, acks: Sequence[dict[str, Any]]) -> pd.Da
 
 def edges_frame(flows: pd.DataFrame) -> pd.DataFrame:
     """Who calls whom, as the source saw it (as the destination did where no source reports): requests, rate per
-    second, errors (share of 5xx and failed), denied, p50/p90/p99 in ms, share of mutual TLS."""
+    second, errors (share of 5xx and failed), denied, p50/p90/p99 in ms, share of mutual TLS. A row counts as often as
+    it stands for."""
     keys = ["source_namespace", "source_workload", "destination_namespace", "destination_workload"]
     columns = [*keys, "requests", "rate", "error_share", "denied", "p50_ms", "p90_ms", "p99_ms", "mtls_share"]
     known = flows.dropna(subset=["source_workload", "destination_workload"])
@@ -59,11 +60,11 @@ def edges_frame(flows: pd.DataFrame) -> pd.DataFrame:
         span = max((seen["time"].max() - seen["time"].min()).total_seconds(), 1.0)
         requests = int(seen["count"].sum())
         failed = (seen["status"].fillna(0) >= 500) | (seen["verdict"] == "failed").fillna(False)
-        latency = seen["latency_ms"].dropna().quantile([0.5, 0.9, 0.99]).tolist()
-        rows.append(
-            [*key, requests, round(requests / span, 2), float(failed.mean()), int((group["verdict"] == "denied").sum()),
-             *latency, float(seen["mtls"].fillna(False).astype(float).mean())]
-        )  # fmt: skip
+        timed = seen.dropna(subset=["latency_ms"])
+        latency = timed["latency_ms"].repeat(timed["count"].astype(int).tolist()).quantile([0.5, 0.9, 0.99]).tolist()
+        denied = int(group[group["verdict"] == "denied"]["count"].sum())
+        errors, mtls = ((one.fillna(False) * seen["count"]).sum() / requests for one in (failed, seen["mtls"]))
+        rows.append([*key, requests, round(requests / span, 2), float(errors), denied, *latency, float(mtls)])
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -57,6 +57,13 @@ def test_an_unnamed_reporter_does_not_stop_the_versions_of_others() -> None:
     assert frame["config_version"].fillna("-").tolist() == ["a", "-"]
 
 
+def test_a_row_counts_as_often_as_it_stands_for() -> None:
+    many = [event(0, count=99, latency_ms=1.0, mtls=True), event(1, count=1, latency_ms=50.0, status=503, mtls=False)]
+    [edge] = edges(many)
+    assert (edge["requests"], edge["error_share"], edge["mtls_share"]) == (100, 0.01, 0.99)
+    assert (edge["p50_ms"], edge["p90_ms"]) == (1.0, 1.0)
+
+
 def edges(events: list[FlowEvent]) -> list[dict[str, Any]]:
     return list(frames.edges_frame(frames.flows_frame(events)).to_dict("records"))
 

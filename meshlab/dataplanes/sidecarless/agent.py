@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from meshlab.dataplanes.sidecarless import connections, plan
+from meshlab.dataplanes.sidecarless import condense, connections, plan
 from meshlab.dataplanes.sidecarless.names import Names
 from meshlab.dataplanes.sidecarless.node import KernelNode
 from meshlab.dataplanes.sidecarless.pods import Pod, other_end
@@ -23,6 +23,8 @@ _NUMBERS = ("source_pod", "destination_pod", "source_identity", "destination_ide
 
 
 _PATIENCE_S = 5.0
+_MANY = 2_000
+"""Events at one reading (ten a second) of which each is kept; of more, those that are alike become one row."""
 
 
 class NodeAgent:
@@ -34,7 +36,7 @@ class NodeAgent:
         self._plan, self._spaces = plan.Plan(), dict[str, str]()
         self._patience = 0.0
         self.written = 0
-        """Events read from the kernel since this agent started."""
+        """Rows made of the kernel's events since this agent started."""
         ready.mkdir(parents=True, exist_ok=True)
 
     # plans
@@ -124,10 +126,11 @@ class NodeAgent:
     # events
 
     def drain(self) -> tuple[int, bytes] | None:
-        """What the kernel told since the last call: how many events, and a batch as `flows.decode` reads it."""
-        events = self._kernel.ring().read()
-        if not len(events):
+        """What the kernel told since the last call: how many rows, and a batch as `flows.decode` reads it."""
+        told = self._kernel.ring().read()
+        if not len(told):
             return None
+        events = condense.condensed(told) if len(told) > _MANY else condense.each(told)
         self.written += len(events)
         header = json.dumps({"clock_ns": time.time_ns() - time.monotonic_ns(), "names": dict(self._words(events))})
         body = io.BytesIO()

@@ -38,6 +38,7 @@ def _rows(
     made = FlowEvent(
         time=int(event["time_ns"]) - int(event["duration_ns"]) + clock_ns,
         kind="request" if event["kind"] == _REQUEST else "connection",
+        count=int(event["count"]),
         reporter="source",
         plane="sidecarless",
         observer="ebpf",
