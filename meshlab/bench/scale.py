@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
     from meshlab.lab.session import Lab
 
-SIZES, IDLE_S, RATE, LOAD_S = (10, 50), 10.0, 100.0, 5.0
+SIZES, IDLE_S, RATE, LOAD_S = (2, 10, 50, 100), 10.0, 100.0, 5.0
 CONDITIONS = (
-    f"pods of meshlab/echo on two nodes; memory is PSS (proxies: all of them; node-proxy: both); idle CPU over"
+    f"pods of meshlab/echo on two nodes; memory is PSS (proxies: all of them; node-proxy, agent: both); idle CPU over"
     f" {IDLE_S:g} s, in cores"
 )
 
