@@ -64,6 +64,16 @@ def test_a_nodes_shared_proxy_is_admitted_as_that_node_only(desk: Desk, key: Tok
         desk.admit(key.mint_for(WEB), "node~node-2")
 
 
+def test_a_nodes_agent_is_admitted_as_that_nodes_agent_only(desk: Desk, key: TokenKey) -> None:
+    token = key.mint_for_agent("node-2")
+    assert desk.admit(token, "agent~node-2") == desk.admit(token, "") == "/node-2/agent"
+    for other in ("agent~node-1", "node~node-2", NODE_ID):
+        with pytest.raises(MeshlabError, match="node id"):
+            desk.admit(token, other)
+    with pytest.raises(MeshlabError, match="node id"):
+        desk.admit(key.mint_for_node("node-2"), "agent~node-2")
+
+
 def test_without_a_token_or_with_another_labs_nobody_is_admitted(desk: Desk, tmp_path: Path) -> None:
     other = TokenKey.load_or_create(tmp_path / "other.key")
     for token in ("", "Bearer", other.mint_for(WEB)):

@@ -28,10 +28,11 @@ _MANY = 2_000
 
 
 class NodeAgent:
-    """One node. `ready` is a folder: a file named after the uid of each pod that the kernel knows and has rules for."""
+    """One node. `ready` is a folder: a file named after the uid of each pod that the kernel knows and has rules for.
+    `links` is the path of the namespace where the other ends of the pods' links lie ("": the caller's own)."""
 
-    def __init__(self, kernel: KernelNode, names: Names, ready: Path) -> None:
-        self._kernel, self._names, self._ready = kernel, names, ready
+    def __init__(self, kernel: KernelNode, names: Names, ready: Path, links: str = "") -> None:
+        self._kernel, self._names, self._ready, self._links = kernel, names, ready, links
         self._known: dict[str, KernelWorkload] = {}
         self._plan, self._spaces = plan.Plan(), dict[str, str]()
         self._patience = 0.0
@@ -77,7 +78,7 @@ class NodeAgent:
         number, identity = self._pod(workload), self._identity(workload.identity)
         try:
             link = other_end(workload.netns)
-            self._kernel.add_pod(Pod(number, identity, workload.ip, workload.netns, link=link))
+            self._kernel.add_pod(Pod(number, identity, workload.ip, workload.netns, link=link, link_netns=self._links))
         except FileNotFoundError:
             return
         self._known[workload.ip] = workload
