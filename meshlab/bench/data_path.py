@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshlab.bench import documents, handwritten
@@ -35,6 +36,7 @@ LOADS = (
     Load("c=16", 16, metrics=("throughput", "p50", "p99", "CPU per 1000 requests")),
     Load("new connections, c=16", 16, (("Connection", "close"),), ("throughput", "CPU per 1000 requests")),
 )
+_STATISTICS = Path("/proc/sys/kernel/bpf_stats_enabled")
 _MODES = ("none", "sidecar", "sidecarless")
 _UNITS = {"p50": "ms", "p99": "ms", "throughput": "1/s", "CPU per 1000 requests": "s"}
 
@@ -59,10 +61,45 @@ def measure(lab: Lab, progress: Callable[[str], None]) -> list[Row]:
 
 
 def measure_same_node(lab: Lab, progress: Callable[[str], None]) -> list[Row]:
-    """Within one node: the same of each plane, and the sidecarless one against the pair of sidecars."""
+    """Within one node: the same of each plane, and the sidecarless one against the pair of sidecars; then what the
+    kernel's programs themselves take, and whether an event was lost."""
     ways = _deploy(lab, "node-1", "node-1")
     _rounds(lab, ways, progress)
-    return _rows("same-node", ways)
+    return [*_rows("same-node", ways), *_programs(lab, ways[-1])]
+
+
+def _programs(lab: Lab, way: Way) -> list[Row]:
+    """In a round of its own: to count costs time too."""
+    before = _STATISTICS.read_text()
+    _STATISTICS.write_text("1")
+    try:
+        first = lab.counters().set_index("counter")["value"]
+        summary = lab.traffic(
+            way.client,
+            way.url,
+            namespace=documents.NAMESPACE,
+            tool="wrk",
+            connections=16,
+            threads=1,
+            duration_s=SECONDS,
+        ).summary
+        last = lab.counters().set_index("counter")["value"]
+    finally:
+        _STATISTICS.write_text(before)
+    took = (last - first).filter(like="program.")
+    rows = [
+        Row(
+            "same-node",
+            way.mode,
+            "c=16",
+            f"kernel time of {str(name).split('.')[1]} per request",
+            ns / summary["ok"],
+            "ns",
+        )
+        for name, ns in took.items()
+        if ns > summary["ok"]
+    ]
+    return [*rows, Row("same-node", way.mode, "all rounds", "events lost", float(last["flows.dropped"]), "events")]
 
 
 def _deploy(lab: Lab, client: str, server: str, more: list[documents.Document] | None = None) -> list[Way]:

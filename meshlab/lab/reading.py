@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from meshlab.dataplanes.envoy.counters import LogCounters, agent_counters, log_counters, stats_command
+from meshlab.dataplanes.envoy.counters import LogCounters, agent_counters, log_counters, parse_stats, stats_command
 from meshlab.errors import MeshlabError, NotFound
 from meshlab.model.wire import AGENT_PORT
 from meshlab.model.workloads import Mode
@@ -150,6 +150,15 @@ async def _written(runtime: Runtime) -> dict[str, LogCounters]:
     asked = [ask(str(pod), pod, stats_command()) for pod in pods | nodes]
     asked += [ask(f"{node}{_AGENT}", node, stats_command("flows", AGENT_PORT)) for node in nodes]
     return dict(filter(None, await asyncio.gather(*asked)))
+
+
+async def counters(runtime: Runtime) -> pd.DataFrame:
+    """One row per counter of each node's agent and kernel: node, counter, value."""
+    nodes = sorted({status.node for status in await runtime.pods() if status.mode is Mode.SIDECARLESS})
+    command = stats_command("", AGENT_PORT)
+    told = [(node, await runtime.exec(PodId("", node), command, timeout_s=5.0)) for node in nodes]
+    rows = [(node, name, value) for node, done in told for name, value in parse_stats(done.stdout).items()]
+    return pd.DataFrame(rows, columns=["node", "counter", "value"])
 
 
 async def _received(control: ControlClient) -> dict[str, int]:

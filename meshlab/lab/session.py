@@ -277,8 +277,17 @@ class Lab:
                 self._progress(f"waiting for {what}: {reason.splitlines()[0]}")
                 last = reason
             if time.monotonic() > deadline:
-                raise TimedOut(f"waited {timeout_s:g} s for {what}: {reason}", hint="meshlab get pods")
+                words = f"waited {timeout_s:g} s for {what}: {reason}{await self._troubles()}"
+                raise TimedOut(words, hint="meshlab get pods; meshlab logs control-plane")
             await asyncio.sleep(0.05)
+
+    async def _troubles(self) -> str:
+        """What the control plane itself complains of."""
+        try:
+            problems = (await self._control.json("/status"))["problems"]
+        except MeshlabError:
+            return ""
+        return f"; the control plane says: {'; '.join(problems[:3])}" if problems else ""
 
     async def _not_settled(self) -> str:
         observed = await self._observed()
@@ -297,7 +306,8 @@ class Lab:
             if not ready.get((bare.namespace, bare.name)):
                 return f"pod {bare.namespace}/{bare.name} not ready"
         if leaving := [str(pod.pod) for pod in pods if pod.phase == "Terminating"]:
-            return f"{', '.join(leaving)} terminating"
+            more = f" and {len(leaving) - 3} more" if len(leaving) > 3 else ""
+            return f"{', '.join(leaving[:3])}{more} terminating"
         return await self._not_synced(observed.revision)
 
     async def _not_synced(self, revision: int) -> str:
@@ -329,6 +339,11 @@ class Lab:
         that the proxies wrote have arrived, at most `settle_s` seconds; `proxies()` shows what was lost."""
         loop.run(reading.settle(self._control, self._runtime, settle_s))
         return loop.run(reading.flows(self._control))
+
+    def counters(self) -> pd.DataFrame:
+        """What the kernel of each node with sidecarless pods counted (what was judged, diverted, refused, lost), what
+        its agent wrote, and how long the kernel's programs ran: node, counter, value (`bpf/include/counters.h`)."""
+        return loop.run(reading.counters(self._runtime))
 
     def edges(self, *, settle_s: float = 5.0) -> pd.DataFrame:
         """Who calls whom: requests, rate, errors, p50/p90/p99, mTLS share."""

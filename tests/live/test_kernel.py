@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 
@@ -11,9 +10,7 @@ import pandas as pd
 import pytest
 
 from meshlab import Lab
-from meshlab.dataplanes.envoy.counters import parse_stats, stats_command
 from meshlab.kit import cgroups
-from meshlab.model.wire import AGENT_PORT
 from tests.live import clients
 from tests.live.documents import namespace, text, workload
 from tests.live.tools import Load, kill, left_of, proxy_pids
@@ -75,10 +72,9 @@ def agent_pid(lab: Lab) -> int:
 
 
 def counters(lab: Lab) -> dict[str, int]:
-    """The kernel's own, as the node's agent reads them."""
-    command = ["ip", "netns", "exec", f"ml-{lab.settings.name}-node-1", *stats_command("kernel", AGENT_PORT)]
-    found = parse_stats(subprocess.run(command, capture_output=True, check=True).stdout)
-    return {name.removeprefix("kernel."): value for name, value in found.items()}
+    """The kernel's own."""
+    found = lab.counters().set_index("counter")["value"].filter(like="kernel.")
+    return {str(name).removeprefix("kernel."): int(value) for name, value in found.items()}
 
 
 def rows(lab: Lab, path: str) -> pd.DataFrame:

@@ -144,7 +144,9 @@ class NodeAgent:
             yield int(number), self._names.words(int(number))
 
     def counters(self) -> dict[str, int]:
-        """`flows.written`, `flows.dropped`, and the kernel's own counters as `kernel.<name>`."""
+        """`flows.written`, `flows.dropped`, the kernel's own counters as `kernel.<name>`, and how long its programs
+        ran, `program.<name>.ns`."""
         kernel = self._kernel.counters()
         own = {"flows.written": self.written, "flows.dropped": kernel["events_lost"]}
-        return {**own, **{f"kernel.{name}": value for name, value in kernel.items()}}
+        counted = {f"kernel.{name}": value for name, value in kernel.items()}
+        return {**own, **counted, **{f"program.{name}.ns": ns for name, ns in self._kernel.run_times_ns().items()}}

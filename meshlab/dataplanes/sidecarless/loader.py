@@ -124,5 +124,14 @@ def _check(layout: Layout) -> None:
 
 def verified_instructions(descriptor: int) -> int:
     """How many instructions the verifier walked through for a program; the kernel's limit is a million."""
+    return _told(descriptor, "verified_insns")
+
+
+def run_time_ns(descriptor: int) -> int:
+    """How long a program has run, on all CPUs, while sysctl kernel.bpf_stats_enabled was 1."""
+    return _told(descriptor, "run_time_ns")
+
+
+def _told(descriptor: int, name: str) -> int:
     lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("verified_insns"))
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

@@ -129,6 +129,10 @@ class KernelNode:
         counted = self.counters()
         return self.tables["flows"].items(room=_FLOWS_BESIDE + 2 * max(0, counted["flows"] - counted["flows_ended"]))
 
+    def run_times_ns(self) -> dict[str, int]:
+        """How long each program has run since this agent loaded it, while sysctl kernel.bpf_stats_enabled was 1."""
+        return {name: loader.run_time_ns(number) for name, number in self._loaded.programs.items()}
+
     def ring(self) -> Ring:
         """The events; one reader at a time."""
         if self._ring is None:
