@@ -12,13 +12,12 @@ import os
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import web
 
-from meshlab.dataplanes.sidecarless.agent import NodeAgent
+from meshlab.dataplanes.sidecarless.agent import Batch, NodeAgent
 from meshlab.dataplanes.sidecarless.names import Names
 from meshlab.dataplanes.sidecarless.node import KernelNode
 from meshlab.dataplanes.sidecarless.plane import READY, AgentConfig, pods_ready
@@ -28,55 +27,45 @@ from meshlab.model.wire import AGENT_PORT
 from meshlab.xds.client import AdsClient
 
 _POLL_S = 0.1
-_HELD_BYTES = 32 << 20
-"""Batches kept while no control plane takes them; more stays in the kernel's ring, which counts what it cannot hold."""
 _PAUSE_S = 5.0
 """Before the end of an agent that cannot work here: it is started again at once, and to compile is work."""
 
 
 class Telemetry:
-    """Events on their way to the control plane, each batch until it was taken."""
+    """Events on their way to the control plane, a batch at a time. They stay in the kernel's ring until it has them:
+    a killed agent's heir finds them there, and what the ring cannot hold meanwhile the kernel counts."""
 
     def __init__(self, agent: NodeAgent, client: AdsClient) -> None:
         self._agent, self._client = agent, client
-        self._waiting: deque[bytes] = deque()
+        self._batch: Batch | None = None
         self.begun = asyncio.Event()
-        self._news = asyncio.Event()
 
-    def take_in(self) -> None:
-        """Empty the kernel's ring, if there is room."""
-        if sum(map(len, self._waiting)) > _HELD_BYTES:
-            return
-        found = self._agent.drain()
-        if found is not None:
-            events, batch = found
-            self._waiting.append(events.to_bytes(4, "little") + batch)
-            self._news.set()
+    def look(self) -> None:
+        """See what the kernel has told, unless there is a batch on its way."""
+        if self.begun.is_set() and self._batch is None:
+            self._batch = self._agent.look()
 
-    async def poll(self) -> None:
+    async def run(self) -> None:
         await self.begun.wait()
         while True:
-            self.take_in()
             self._agent.attend()
+            self.look()
+            if self._batch is not None:
+                await self._send(self._batch)
             await asyncio.sleep(_POLL_S)
 
-    async def send(self) -> None:
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while self._waiting:
-                if await self._client.send_flows(self._waiting[0]):
-                    self._waiting.popleft()
-                else:
-                    await asyncio.sleep(_POLL_S)
+    async def _send(self, batch: Batch) -> None:
+        position = await self._client.send_flows(batch.rows, batch.ring, batch.start, batch.end, batch.payload)
+        if position is not None:
+            self._agent.taken(batch, position)
+            self._batch = None
 
 
 def _counters(agent: NodeAgent, telemetry: Telemetry) -> web.Application:
     """`/stats`, as Envoy's admin answers: a line for each counter, those of events up to date."""
 
     async def stats(_: web.Request) -> web.Response:
-        if telemetry.begun.is_set():
-            telemetry.take_in()
+        telemetry.look()
         return web.Response(text="".join(f"{name}: {value}\n" for name, value in agent.counters().items()))
 
     app = web.Application()
@@ -117,7 +106,7 @@ async def main(path: Path) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    tasks = [asyncio.ensure_future(work) for work in (client.follow(take), telemetry.poll(), telemetry.send())]
+    tasks = [asyncio.ensure_future(work) for work in (client.follow(take), telemetry.run())]
     waiting = asyncio.ensure_future(ended.wait())
     done, _ = await asyncio.wait({*tasks, waiting}, return_when=asyncio.FIRST_COMPLETED)
     for task in done - {waiting}:

@@ -12,7 +12,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.wrappers_pb2 import StringValue
 
-from meshlab.xds.server import ADS, KERNEL_FLOWS
+from meshlab.xds.server import ADS, BATCH_ANSWER, BATCH_HEAD, KERNEL_FLOWS
 
 _AGAIN_S = 0.1
 _NACK = 3  # INVALID_ARGUMENT
@@ -71,13 +71,14 @@ class AdsClient:
             request.error_detail.message = f"{type(error).__name__}: {error}"
         return request
 
-    async def send_flows(self, batch: bytes) -> bool:
-        """Hand a batch over; False if the control plane did not take it."""
+    async def send_flows(self, rows: int, ring: int, start: int, end: int, payload: bytes) -> int | None:
+        """Hand a batch over; the position up to which all is taken (see `BATCH_ANSWER`), None if nobody answers."""
+        message = BATCH_HEAD.pack(rows, ring, start, end) + payload
         try:
-            await self._channel.unary_unary(KERNEL_FLOWS)(batch, metadata=self._metadata, timeout=10)
+            answer = await self._channel.unary_unary(KERNEL_FLOWS)(message, metadata=self._metadata, timeout=10)
         except grpc.aio.AioRpcError:
-            return False
-        return True
+            return None
+        return int(BATCH_ANSWER.unpack(answer)[0])
 
     async def close(self) -> None:
         await self._channel.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import struct
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +22,12 @@ ADS = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 _ALS = "envoy.service.accesslog.v3.AccessLogService"
 _FLOWS = "meshlab.kernel.v1.FlowService"
 KERNEL_FLOWS = f"/{_FLOWS}/Send"
-"""Unary: the number of events (4 bytes, little endian) and a batch of them, in the kernel plane's own dialect."""
+"""Unary: `BATCH_HEAD` and a batch of events in the kernel plane's own dialect; the answer is `BATCH_ANSWER`."""
+BATCH_HEAD = struct.Struct("<IQQQ")
+"""Rows, the ring buffer's number, and the positions in it at which the batch begins and ends."""
+BATCH_ANSWER = struct.Struct("<Q")
+"""The position up to which everything has been taken: the end of the batch, or, where it begins before what is here
+already (sent by an agent that died before it heard of it), that place; nothing of the batch is taken then."""
 
 
 class Desk(Protocol):
@@ -54,6 +60,8 @@ class AdsServer:
         self._desk = desk
         self._snapshots: dict[str, Snapshot] = {}
         self._streams: dict[str, set[_Stream]] = {}
+        self._rings: dict[tuple[str, int], int] = {}
+        """Client and ring buffer -> the position up to which its events are kept."""
         self._server: grpc.aio.Server | None = None
 
     def offer(self, client: str, snapshot: Snapshot) -> None:
@@ -189,10 +197,15 @@ class AdsServer:
         return b""
 
     async def _kernel(self, batch: bytes, context: Any) -> bytes:
-        """Answered when it is kept: a batch that is not answered is sent again."""
+        """Answered when it is kept: a batch that is not answered is sent again, and each event is kept once."""
         client = await self._admit(context, "")
-        self._desk.logged(client, batch[4:], int.from_bytes(batch[:4], "little"))
-        return b""
+        rows, ring, start, end = BATCH_HEAD.unpack_from(batch)
+        have = self._rings.get((client, ring), 0)
+        if start < have:
+            return BATCH_ANSWER.pack(have)
+        self._desk.logged(client, batch[BATCH_HEAD.size :], rows)
+        self._rings[client, ring] = end
+        return BATCH_ANSWER.pack(end)
 
 
 def _holds_nothing(first: Any) -> bool:

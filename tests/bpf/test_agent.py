@@ -59,8 +59,11 @@ def rows(agent: NodeAgent, bench: Bench) -> list[FlowEvent]:
     peers = {
         bench.ip(pod): {"namespace": "mesh", "pod": f"{pod}-1", "workload": pod, "services": [pod]} for pod in "abc"
     }
-    found = agent.drain()
-    return list(flows.decode(found[1], "node-1", peers)) if found else []
+    found = agent.look()
+    if found is None:
+        return []
+    agent.taken(found, found.end)
+    return list(flows.decode(found.payload, "node-1", peers))
 
 
 def test_a_plan_in_names_is_obeyed_and_its_rows_have_the_names(agent: NodeAgent, bench: Bench, tmp_path: Path) -> None:
@@ -146,3 +149,20 @@ def test_an_heir_takes_the_pods_over_with_their_numbers(
     heir = NodeAgent(kernel, Names(tmp_path / "names.json"), tmp_path / "ready", bench.netns("node"))
     heir.apply(plan(bench).resources())
     assert kernel.pods() == before
+
+
+def test_events_that_nobody_has_taken_are_told_again_by_an_heir(
+    agent: NodeAgent, kernel: KernelNode, bench: Bench, tmp_path: Path
+) -> None:
+    bench.serve("b")
+    agent.apply(plan(bench, KernelRule("allow", "ok", 8080, IDS["a"])).resources())
+    assert bench.ask("a", VIP, 80) == "b"
+    first = agent.look()
+    assert first is not None
+    heir = NodeAgent(kernel, Names(tmp_path / "names.json"), tmp_path / "ready", bench.netns("node"))
+    again = heir.look()
+    assert again is not None
+    assert (again.ring, again.start) == (first.ring, first.start)
+    heir.taken(again, again.end)
+    assert heir.look() is None
+    assert heir.written == again.rows

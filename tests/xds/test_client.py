@@ -113,19 +113,24 @@ async def test_sets_come_whole_a_refused_one_changes_nothing_a_new_server_is_tol
         await client.close()
 
 
-async def test_a_batch_is_counted_and_kept_and_without_a_server_it_is_not_taken(tmp_path: Path) -> None:
+async def test_a_batch_is_counted_and_kept_once_and_without_a_server_it_is_not_taken(tmp_path: Path) -> None:
     socket, desk = tmp_path / "ads.sock", Desk()
     client = AdsClient(str(socket), "good", "agent~node-1", KERNEL_TYPE)
     stranger = AdsClient(str(socket), "bad", "agent~node-1", KERNEL_TYPE)
     try:
-        assert not await client.send_flows((7).to_bytes(4, "little") + b"lost?")
+        assert await client.send_flows(7, 1, 0, 100, b"lost?") is None
         async with serving(socket, desk, 80):
             for _ in range(100):
-                if await client.send_flows((7).to_bytes(4, "little") + b"batch"):
+                if taken := await client.send_flows(7, 1, 0, 100, b"batch"):
                     break
                 await asyncio.sleep(0.05)
-            assert not await stranger.send_flows((7).to_bytes(4, "little") + b"forged")
-        assert desk.batches == [(CLIENT, b"batch", 7)]
+            assert taken == 100
+            assert await stranger.send_flows(7, 1, 0, 100, b"forged") is None
+            # The heir of an agent that died before it heard of it: it is told from where on.
+            assert await client.send_flows(9, 1, 0, 130, b"batch and more") == 100
+            assert await client.send_flows(2, 1, 100, 130, b"more") == 130
+            assert await client.send_flows(1, 2, 0, 10, b"another ring") == 10
+        assert desk.batches == [(CLIENT, b"batch", 7), (CLIENT, b"more", 2), (CLIENT, b"another ring", 1)]
     finally:
         await client.close()
         await stranger.close()

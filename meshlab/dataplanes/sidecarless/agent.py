@@ -6,6 +6,7 @@ import io
 import json
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,17 @@ _NUMBERS = ("source_pod", "destination_pod", "source_identity", "destination_ide
 _PATIENCE_S = 5.0
 _MANY = 2_000
 """Events at one reading (ten a second) of which each is kept; of more, those that are alike become one row."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows as `flows.decode` reads them, and where in which ring buffer of the kernel they lay."""
+
+    rows: int
+    ring: int
+    start: int
+    end: int
+    payload: bytes
 
 
 class NodeAgent:
@@ -126,17 +138,26 @@ class NodeAgent:
 
     # events
 
-    def drain(self) -> tuple[int, bytes] | None:
-        """What the kernel told since the last call: how many rows, and a batch as `flows.decode` reads it."""
-        told = self._kernel.ring().read()
+    def look(self) -> Batch | None:
+        """What the kernel told since what was `taken` last; it stays in the kernel until then, for an heir."""
+        told, start, end = self._kernel.ring().look()
         if not len(told):
+            self._kernel.ring().consume(end)
             return None
         events = condense.condensed(told) if len(told) > _MANY else condense.each(told)
         self.written += len(events)
         header = json.dumps({"clock_ns": time.time_ns() - time.monotonic_ns(), "names": dict(self._words(events))})
         body = io.BytesIO()
         np.save(body, events, allow_pickle=False)
-        return len(events), header.encode() + b"\n" + body.getvalue()
+        payload = header.encode() + b"\n" + body.getvalue()
+        return Batch(len(events), self._kernel.ring_id, start, end, payload)
+
+    def taken(self, batch: Batch, position: int) -> None:
+        """The receiver has everything up to `position`: the end of this batch, or less or more where it had some of it
+        from a former agent and so took none of it."""
+        if position != batch.end:
+            self.written -= batch.rows
+        self._kernel.ring().consume(position)
 
     def _words(self, events: Any) -> Iterator[tuple[int, list[str]]]:
         """The names of the numbers in a batch: it must be understood when this agent is long gone."""

@@ -139,6 +139,11 @@ class KernelNode:
             self._ring = Ring(self._loaded.tables["events"].descriptor, self._loaded.tables["events"].leaf)
         return self._ring
 
+    @property
+    def ring_id(self) -> int:
+        """The kernel's number of the ring buffer: another one begins at position 0 again."""
+        return libbpf.object_id(self._loaded.tables["events"].descriptor)
+
     def close(self) -> None:
         """Let go; enforcement goes on. Twice is fine."""
         if self._closed:

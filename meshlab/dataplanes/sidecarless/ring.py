@@ -45,6 +45,16 @@ class Ring:
 
     def read(self) -> NDArray[Any]:
         """Every finished record since the last call, as a structured array (a copy); empty if there is none."""
+        found, _, end = self.look()
+        self.consume(end)
+        return found
+
+    def consume(self, position: int) -> None:
+        """What lies before is done with: the kernel may write over it, and nobody reads it again."""
+        self._consumed[0] = np.uint64(position)
+
+    def look(self) -> tuple[NDArray[Any], int, int]:
+        """As `read`, but they stay in the ring; and the positions at which they begin and end, which only ever grow."""
         start, end = int(self._consumed[0]), int(self._produced[0])
         count = (end - start) // self._record.itemsize
         found = np.frombuffer(self._theirs, self._record, count, mmap.PAGESIZE + (start & self._mask))
@@ -52,9 +62,8 @@ class Ring:
         if busy.any():
             found = found[: int(busy.argmax())]
         taken = found.copy()
-        self._consumed[0] = np.uint64(start + taken.nbytes)
         finished: NDArray[Any] = taken["body"][(taken["length"] & _DISCARDED) == 0]
-        return finished
+        return finished, start, start + taken.nbytes
 
     def close(self) -> None:
         """Unmap; what is not read stays in the kernel for the next reader."""
