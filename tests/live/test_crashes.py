@@ -12,26 +12,28 @@ from collections.abc import Callable
 import pytest
 
 from meshlab import Lab
-from tests.live.tools import daemon_pid, kill, left_of, proxy_pids
+from tests.live.tools import agent_pids, daemon_pid, kill, left_of, proxy_pids
 
 LAB_PROCESS = """
 import sys
 from meshlab import Lab
+from tests.live.tools import shop_as
 lab = Lab(sys.argv[1], nodes=2)
 print("begin", flush=True)
 lab.up()
 print("up", flush=True)
-lab.apply("sample:shop")
+lab.apply(shop_as(sys.argv[2]))
 lab.wait()
 print("ready", flush=True)
 lab.traffic("web", "http://catalog/", namespace="shop", rate=50.0, duration_s=60.0)
 """
+LAB = (sys.executable, "-c", LAB_PROCESS)
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.3, 0.9, 1.4, 1.9, 2.6])
 def test_down_leaves_nothing_after_the_lab_process_was_killed(lab_name: Callable[[], str], after_s: float) -> None:
     name = lab_name()
-    with subprocess.Popen([sys.executable, "-c", LAB_PROCESS, name], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*LAB, name, "sidecar"], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begin\n"
         time.sleep(after_s)
@@ -41,14 +43,17 @@ def test_down_leaves_nothing_after_the_lab_process_was_killed(lab_name: Callable
     Lab(name).down()
 
 
-def test_down_leaves_nothing_after_proxies_and_daemons_were_killed_under_load(lab_name: Callable[[], str]) -> None:
+@pytest.mark.parametrize("mode", ["sidecar", "sidecarless"])
+def test_down_leaves_nothing_after_proxies_and_daemons_were_killed_under_load(
+    lab_name: Callable[[], str], mode: str
+) -> None:
     name = lab_name()
-    with subprocess.Popen([sys.executable, "-c", LAB_PROCESS, name], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*LAB, name, mode], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         while process.stdout.readline() != "ready\n":
             assert process.poll() is None
         lab = Lab.attach(name)
-        victims = [*proxy_pids(lab).values(), daemon_pid(lab, "meshlab.daemons.controlplane")]
+        victims = [*proxy_pids(lab).values(), *agent_pids(lab), daemon_pid(lab, "meshlab.daemons.controlplane")]
         random.Random(7).shuffle(victims)
         for pid in (*victims, daemon_pid(lab, "meshlab.daemons.cluster"), process.pid):
             kill(pid)

@@ -14,7 +14,7 @@ import pytest
 from meshlab import Lab
 from meshlab.dataplanes.envoy.counters import parse_stats, stats_command
 from meshlab.errors import InvalidDocuments, NotFound
-from tests.live.tools import Load, call, daemon_pid, kill, proxy_pids, shop_as
+from tests.live.tools import Load, agent_pids, call, daemon_pid, kill, proxy_pids, shop_as
 
 
 @pytest.mark.parametrize("host", ["ratings", "ratings.shop", "ratings.shop.svc", "ratings.shop.svc.cluster.local"])
@@ -164,7 +164,7 @@ def test_no_plaintext_on_the_link_in_a_whole_life(lab_name: Callable[[], str], t
             lab.wait(timeout_s=120)
             with Load(lab, "web", f"http://catalog/{secret}", namespace="shop", rate=100.0, duration_s=8.0) as load:
                 time.sleep(1)
-                for pid in proxy_pids(lab).values():
+                for pid in (*proxy_pids(lab).values(), *agent_pids(lab)):
                     kill(pid)
                     time.sleep(0.5)
                 kill(daemon_pid(lab, "meshlab.daemons.controlplane"))

@@ -50,6 +50,12 @@ def proxy_pids(lab: Lab) -> dict[str, int]:
     return found
 
 
+def agent_pids(lab: Lab) -> list[int]:
+    """The agent of each node that has one."""
+    nodes = sorted({pod.node for pod in lab.pods()})
+    return [pid for node in nodes for pid in cgroups.pids(cgroups.node_group(lab.settings.name, node) / "agent")]
+
+
 def shop_as(mode: str) -> str:
     """The shop's documents with another plane."""
     return sample_text("shop").replace("meshlab.io/mode: sidecar", f"meshlab.io/mode: {mode}")
