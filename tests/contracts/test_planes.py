@@ -295,11 +295,9 @@ def test_trace_context_passes_unchanged_from_end_to_end(lab: Lab) -> None:
 def test_a_route_that_retries_hides_a_backend_that_fails_every_third_time(lab: Lab) -> None:
     done = lab.traffic(CLIENT, "http://flaky/retried", rate=53.0, duration_s=1.0)
     assert done.summary["status"] == {"200": 53}
-    inbound = lab.flows()
-    inbound = inbound[(inbound["path"] == "/retried") & (inbound["reporter"] == "destination")]
-    assert (inbound["status"] == 503).sum() > 10
     found = rows(lab, 53, path="/retried", reporter="source")
-    assert int(found["retries"].sum()) == len(inbound) - 53
+    inbound = rows(lab, 53 + int(found["retries"].sum()), path="/retried", reporter="destination")
+    assert (inbound["status"] == 503).sum() > 10
     assert set(found["route"]) == {"mesh/flaky#1"}
 
 

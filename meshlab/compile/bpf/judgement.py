@@ -123,6 +123,8 @@ def _condition(condition: Condition, namespace: str, connection: Connection) -> 
             ipaddress.ip_address(connection.ip) in ipaddress.ip_network(value, strict=False)
         ),
     }
+    if not (condition.values or condition.not_values):
+        return True
     if condition.key in known:
         return _field(condition.values, condition.not_values, known[condition.key])
     # On raw bytes what asks for a request says nothing (DENY matches on the rest; ALLOW does not come here).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from meshlab.compile.bpf.judgement import Connection, judge
@@ -127,6 +127,11 @@ policies = st.lists(
 )
 
 
+@example(
+    [AuthorizationPolicy("shop", "a", rules=(Rule(conditions=(Condition("request.headers[x-a]"),)),))],
+    API_ID,
+    (8080, True),
+)
 @settings(max_examples=400, deadline=None)
 @given(policies, st.sampled_from([API_ID, WEB_ID, DB_ID]), st.sampled_from([(8080, True), (90, False)]))
 def test_the_kernels_verdict_is_that_of_envoys_rules(
