@@ -44,6 +44,11 @@ def link_update(link: int, program: int) -> None:
     _checked(_library().bpf_link_update(link, program, None), "link update")
 
 
+def link_detach(link: int) -> None:
+    """Take a link's program from where it is attached, whoever still holds the link."""
+    _checked(_library().bpf_link_detach(link), "link detach")
+
+
 def pin(descriptor: int, path: Path) -> None:
     _checked(_library().bpf_obj_pin(descriptor, os.fsencode(path)), f"pin {path}")
 
