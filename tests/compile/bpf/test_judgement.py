@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from meshlab.compile.bpf.judgement import Connection, judge
 from meshlab.compile.xds.rbac import compile_rules, policies_for
+from meshlab.model.ids import ROOT_NAMESPACE
 from meshlab.model.mesh import Mesh
 from meshlab.model.outcomes import Reason
 from meshlab.model.policies import Action, AuthorizationPolicy, Condition, Operation, Rule, Source
@@ -20,16 +21,15 @@ Known = bool | None
 
 
 def envoy(rules: Any, identity: str, port: int) -> tuple[Known, str]:
-    """Does an RBAC match, by which policy (the first by name); None where it asks for what layer 4 does not know."""
-    unsure = False
+    """Does an RBAC match, by which policy (the first by name); None where it, or one before it, asks for what layer 4
+    does not know."""
     for name in sorted(rules.policies):
         policy = rules.policies[name]
         permitted = either([permission(one, port) for one in policy.permissions])
         found = both([permitted, either([principal(one, identity) for one in policy.principals])])
-        if found:
-            return True, name
-        unsure = unsure or found is None
-    return (None if unsure else False), ""
+        if found is not False:
+            return found, name if found else ""
+    return False, ""
 
 
 def permission(one: Any, port: int) -> Known:
@@ -118,7 +118,7 @@ def few(one: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
 policies = st.lists(
     st.builds(
         AuthorizationPolicy,
-        st.sampled_from(["shop", "istio-system"]),
+        st.sampled_from(["shop", ROOT_NAMESPACE, "data"]),
         st.sampled_from(["a", "b", "c"]),
         st.sampled_from(Action),
         few(st.builds(Rule, few(sources), few(operations), few(conditions))),
