@@ -9,7 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from meshlab.compile.bpf.judgement import Connection, judge
-from meshlab.compile.xds.rbac import compile_rules, policies_for
+from meshlab.compile.plan import policies_for
+from meshlab.compile.xds.rbac import compile_rules
 from meshlab.model.ids import ROOT_NAMESPACE
 from meshlab.model.mesh import Mesh
 from meshlab.model.outcomes import Reason
