@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from meshlab.compile.bpf.judgement import Connection, Judgement, judge
 from meshlab.compile.xds.plan import container_protocols
@@ -17,32 +18,43 @@ READABLE = (Protocol.HTTP, Protocol.TCP)
 _OTHERS = KernelRule("proxy", Reason.OK)
 
 
-def for_pod(world: World, endpoint: Endpoint, identities: Sequence[str]) -> tuple[KernelRule, ...]:
-    """The rules of a pod: whatever none of them knows goes to the proxy."""
-    found = [
-        rule
-        for port, identity, judgement in judged(world, endpoint, identities)
-        if (rule := _rule(world, endpoint, port, identity, judgement)) is not None
-    ]
-    return (_OTHERS, *found)
+@dataclass(frozen=True)
+class Judged:
+    """A connection to a port that the kernel may carry, and what the policies say of it."""
+
+    connection: Connection
+    judgement: Judgement
 
 
-def judged(
-    world: World, endpoint: Endpoint, identities: Sequence[str], only: int = 0
-) -> Iterator[tuple[int, str, Judgement]]:
-    """The verdict for each port (or `only` one) that the kernel may carry and each identity."""
+def judged(world: World, endpoint: Endpoint, identities: Sequence[str]) -> tuple[Judged, ...]:
+    """One for each port of a pod that the kernel may carry and each identity. It is asked once a pod: what the pod's
+    ports speak takes a look at every Service."""
     policies = policies_for(world, endpoint)
-    for port, protocol in sorted(container_protocols(world, endpoint).items()):
-        if protocol in READABLE and only in (0, port):
-            for identity in identities:
-                http = protocol is Protocol.HTTP
-                yield port, identity, judge(policies, Connection(identity, endpoint.ip, port, http, world.trust_domain))
+    connections = [
+        Connection(identity, endpoint.ip, port, protocol is Protocol.HTTP, world.trust_domain)
+        for port, protocol in sorted(container_protocols(world, endpoint).items())
+        if protocol in READABLE
+        for identity in identities
+    ]
+    return tuple(Judged(one, judge(policies, one)) for one in connections)
 
 
-def _rule(world: World, endpoint: Endpoint, port: int, identity: str, judgement: Judgement) -> KernelRule | None:
+def unsure(found: Sequence[Judged]) -> frozenset[int]:
+    """The ports at which layer 4 cannot tell for some identity."""
+    return frozenset(one.connection.port for one in found if one.judgement.allowed is None)
+
+
+def of_pod(found: Sequence[Judged]) -> tuple[KernelRule, ...]:
+    """The rules of a pod: whatever none of them knows goes to the proxy."""
+    return (_OTHERS, *(rule for one in found if (rule := _rule(one.connection, one.judgement)) is not None))
+
+
+def _rule(connection: Connection, judgement: Judgement) -> KernelRule | None:
     """None: the proxy. It is also who refuses in HTTP, with a status and the name of the rule."""
-    http = container_protocols(world, endpoint)[port] is Protocol.HTTP
-    if judgement.allowed is None or (http and not judgement.allowed):
+    if judgement.allowed is None or (connection.http and not judgement.allowed):
         return None
     verdict = "allow" if judgement.allowed else "deny"
-    return KernelRule(verdict, judgement.reason, port, identity, judgement.policy, judgement.rule, http)
+    return KernelRule(
+        verdict, judgement.reason, connection.port, connection.identity, judgement.policy, judgement.rule,
+        connection.http,
+    )  # fmt: skip
