@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from meshlab.compile.xds.plan import container_protocols, mtls_mode, takes_mtls, targets
+from meshlab.compile.plan import container_protocols, mtls_mode, takes_mtls, targets
 from meshlab.model.services import Protocol
 from meshlab.model.workloads import Mode
 from meshlab.model.world import Endpoint

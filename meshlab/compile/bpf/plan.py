@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meshlab.compile.bpf import rules, services
-from meshlab.compile.xds.snapshot import seated
+from meshlab.compile.plan import seated
 from meshlab.model.kernel import KernelPlan, KernelWorkload
 from meshlab.model.workloads import Mode
 from meshlab.model.world import World

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshlab.compile.bpf.judgement import Connection, Judgement, judge
-from meshlab.compile.xds.plan import container_protocols
-from meshlab.compile.xds.rbac import policies_for
+from meshlab.compile.plan import container_protocols, policies_for
 from meshlab.model.kernel import KernelRule
 from meshlab.model.outcomes import Reason
 from meshlab.model.services import Protocol

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from meshlab.compile.bpf.rules import READABLE
-from meshlab.compile.xds.plan import Target, targets
-from meshlab.compile.xds.routes import is_attached
+from meshlab.compile.plan import Target, is_attached, targets
 from meshlab.model.kernel import KernelBackend, KernelService
 from meshlab.model.routes import HTTPRoute
 from meshlab.model.services import Protocol

@@ -13,10 +13,11 @@ from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as http
 from google.protobuf.struct_pb2 import Struct
 
+from meshlab.compile.plan import Target
 from meshlab.compile.xds import tls
 from meshlab.compile.xds.endpoints import socket
 from meshlab.compile.xds.pack import any_of, seconds, u32
-from meshlab.compile.xds.plan import OWN, Seat, Target
+from meshlab.compile.xds.plan import OWN, Seat
 from meshlab.model.world import World
 
 PASSTHROUGH = "passthrough"

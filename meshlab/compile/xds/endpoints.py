@@ -7,7 +7,8 @@ from envoy.config.core.v3 import base_pb2 as core
 from envoy.config.endpoint.v3 import endpoint_components_pb2 as components
 from envoy.config.endpoint.v3 import endpoint_pb2 as endpoint_proto
 
-from meshlab.compile.xds.plan import OWN, Seat, Target, takes_mtls
+from meshlab.compile.plan import Target, takes_mtls
+from meshlab.compile.xds.plan import OWN, Seat
 from meshlab.model.world import World, target_port
 
 

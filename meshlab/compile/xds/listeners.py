@@ -12,20 +12,11 @@ from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.listener.original_src.v3 import original_src_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 
+from meshlab.compile.plan import Target, container_protocols, mtls_mode, takes_mtls, targets, variants
 from meshlab.compile.xds import clusters, filters, routes, tls
 from meshlab.compile.xds.endpoints import socket
 from meshlab.compile.xds.pack import any_of, seconds
-from meshlab.compile.xds.plan import (
-    HTTP,
-    OWN,
-    Seat,
-    Target,
-    container_protocols,
-    mtls_mode,
-    takes_mtls,
-    targets,
-    variants,
-)
+from meshlab.compile.xds.plan import HTTP, OWN, Seat
 from meshlab.model.policies import MtlsMode
 from meshlab.model.services import Protocol
 from meshlab.model.wire import HEALTH_PORT, INBOUND_MARK, INBOUND_PORT, OUTBOUND_PORT, STATS_PORT

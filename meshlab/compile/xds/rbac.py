@@ -12,19 +12,9 @@ from envoy.config.route.v3 import route_components_pb2 as rc
 from envoy.type.matcher.v3 import path_pb2, string_pb2
 from envoy.type.matcher.v3 import regex_pb2 as regex
 
-from meshlab.model.ids import ROOT_NAMESPACE
-from meshlab.model.policies import Action, AuthorizationPolicy, Condition, Operation, Rule, Source
+from meshlab.compile.plan import policies_for
+from meshlab.model.policies import Action, Condition, Operation, Rule, Source
 from meshlab.model.world import Endpoint, World
-
-
-def policies_for(world: World, endpoint: Endpoint) -> list[AuthorizationPolicy]:
-    """The policies that select a workload: its own namespace's and the root namespace's."""
-    return [
-        policy
-        for policy in world.mesh.all(AuthorizationPolicy)
-        if policy.namespace in (endpoint.pod.namespace, ROOT_NAMESPACE)
-        and policy.selector.items() <= endpoint.labels.items()
-    ]
 
 
 def compile_rules(world: World, endpoint: Endpoint, action: Action, *, http: bool) -> rbac.RBAC | None:

@@ -11,8 +11,9 @@ from envoy.config.route.v3 import route_pb2
 from envoy.type.matcher.v3 import regex_pb2 as regex
 from envoy.type.matcher.v3 import string_pb2 as string
 
+from meshlab.compile.plan import Target, is_attached
 from meshlab.compile.xds.pack import seconds, u32
-from meshlab.compile.xds.plan import OWN, Seat, Target
+from meshlab.compile.xds.plan import OWN, Seat
 from meshlab.model.ids import service_host
 from meshlab.model.routes import (
     Filters,
@@ -53,16 +54,6 @@ def configuration(world: World, target: Target, variant: str, seat: Seat = OWN) 
     made = route_pb2.RouteConfiguration(name=seat.name(name_of(target, variant)), virtual_hosts=[host])
     made.validate_clusters.value = False
     return made
-
-
-def is_attached(route: HTTPRoute, target: Target) -> bool:
-    return any(
-        parent.kind == "Service"
-        and (parent.namespace, parent.name) == (target.service.namespace, target.service.name)
-        and parent.port in (0, target.port.port)
-        and parent.section_name in ("", target.port.name)
-        for parent in route.parents
-    )
 
 
 def _keyed(routes: list[HTTPRoute]) -> Iterator[Keyed]:
@@ -116,7 +107,7 @@ def _route(
 
 
 def _backend_cluster(world: World, namespace: str, name: str, port: int, variant: str) -> str:
-    from meshlab.compile.xds.plan import variants
+    from meshlab.compile.plan import variants
     from meshlab.model.services import port_protocol
 
     service = world.mesh.get(Service, namespace, name)

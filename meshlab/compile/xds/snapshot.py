@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+from meshlab.compile.plan import container_protocols, seated, targets
 from meshlab.compile.xds import clusters, endpoints, listeners, routes
 from meshlab.compile.xds.pack import resource
-from meshlab.compile.xds.plan import OWN, Seat, container_protocols, targets
+from meshlab.compile.xds.plan import OWN, Seat
 from meshlab.model.snapshot import Resource, Snapshot
-from meshlab.model.workloads import Mode
 from meshlab.model.world import Endpoint, PodId, World
 
 _PREFIX = "type.googleapis.com/envoy.config."
@@ -94,11 +94,6 @@ def compile_node(world: World, node: str) -> Snapshot:
         seat = Seat(str(endpoint.pod), endpoint.netns)
         parts += [_outwards(world, seat), _inwards(world, endpoint, seat)]
     return Snapshot(world.version, _joined(*parts))
-
-
-def seated(world: World, node: str) -> list[Endpoint]:
-    """The pods that a node's shared Envoy serves."""
-    return [pod for pod in world.endpoints if pod.node == node and pod.mode is Mode.SIDECARLESS and pod.netns]
 
 
 def _joined(*parts: dict[str, Named]) -> dict[str, Named]:

@@ -9,7 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from meshlab.compile.bpf.judgement import Connection, judge
-from meshlab.compile.xds.rbac import compile_rules, policies_for
+from meshlab.compile.plan import policies_for
+from meshlab.compile.xds.rbac import compile_rules
+from meshlab.model.ids import ROOT_NAMESPACE
 from meshlab.model.mesh import Mesh
 from meshlab.model.outcomes import Reason
 from meshlab.model.policies import Action, AuthorizationPolicy, Condition, Operation, Rule, Source
@@ -118,7 +120,7 @@ def few(one: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
 policies = st.lists(
     st.builds(
         AuthorizationPolicy,
-        st.sampled_from(["shop", "istio-system"]),
+        st.sampled_from(["shop", ROOT_NAMESPACE]),
         st.sampled_from(["a", "b", "c"]),
         st.sampled_from(Action),
         few(st.builds(Rule, few(sources), few(operations), few(conditions))),
