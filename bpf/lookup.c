@@ -34,20 +34,11 @@ static inline int steer(struct bpf_sk_lookup *ctx, u64 cookie, u32 port)
 static inline void report_denied_arrival(struct tuple *key, struct flow *flow, struct rule *rule)
 {
     flow->told = 1;
+    flow->policy = rule ? rule->policy : 0;
     struct event *event =
-        event_begin(EVENT_CONNECTION, OUTCOME_DENIED, rule ? rule->reason : REASON_NOT_READY);
+        event_of(flow, key, EVENT_CONNECTION, OUTCOME_DENIED, rule ? rule->reason : REASON_NOT_READY);
     if (!event)
         return;
-    event->source_pod = flow->source_pod;
-    event->source_identity = flow->source_identity;
-    event->destination_pod = flow->destination_pod;
-    event->destination_identity = flow->destination_identity;
-    event->service = flow->service;
-    event->policy = rule ? rule->policy : 0;
-    event->source_ip = key->client_ip;
-    event->destination_ip = key->server_ip;
-    event->source_port = key->client_port;
-    event->destination_port = key->server_port;
     events.ringbuf_submit(event, BPF_RB_NO_WAKEUP);
 }
 

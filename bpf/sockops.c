@@ -38,6 +38,12 @@ static inline void remember_original(struct bpf_sock_ops *ctx, u64 cookie, struc
         count(COUNT_ORIGINALS_LOST);
 }
 
+static inline void forget_original(struct bpf_sock_ops *ctx, u64 cookie)
+{
+    struct original_key key = {cookie, ctx->local_ip4, ctx->local_port};
+    originals.delete(&key);
+}
+
 static inline void remember_flow(struct bpf_sock_ops *ctx, struct pod *source, struct dial *note)
 {
     struct tuple key = own_first(ctx);
@@ -144,8 +150,8 @@ static inline void report_end(struct bpf_sock_ops *ctx, struct tuple *key, struc
 {
     int failed = flow->setup_us == 0;
     u64 end_acked = flow->fin_sent && ctx->snd_una == ctx->snd_nxt, end_received = fin_received(ctx);
-    struct event *event = event_begin(EVENT_CONNECTION, failed ? OUTCOME_FAILED : OUTCOME_ALLOWED,
-                                      failed ? REASON_UPSTREAM_CONNECT_FAILED : (u8)flow->reason);
+    struct event *event = event_of(flow, key, EVENT_CONNECTION, failed ? OUTCOME_FAILED : OUTCOME_ALLOWED,
+                                   failed ? REASON_UPSTREAM_CONNECT_FAILED : (u8)flow->reason);
     if (!event)
         return;
     event->duration_ns = event->time_ns - flow->started_ns;
@@ -153,16 +159,6 @@ static inline void report_end(struct bpf_sock_ops *ctx, struct tuple *key, struc
         event->request_bytes = ctx->bytes_acked - flow->acked - end_acked;    /* a FIN is counted as a byte */
         event->response_bytes = ctx->bytes_received - flow->received - end_received;
     }
-    event->policy = flow->policy;
-    event->source_pod = flow->source_pod;
-    event->source_identity = flow->source_identity;
-    event->destination_pod = flow->destination_pod;
-    event->destination_identity = flow->destination_identity;
-    event->service = flow->service;
-    event->source_ip = key->client_ip;
-    event->destination_ip = key->server_ip;
-    event->source_port = key->client_port;
-    event->destination_port = key->server_port;
     event->setup_us = flow->setup_us;
     event->rtt_us = ctx->srtt_us >> 3;
     event->retransmits = ctx->total_retrans;
@@ -187,10 +183,8 @@ static inline void changed(struct bpf_sock_ops *ctx, u32 from, u32 to)
         load_add(note, -1);
         note->flags &= ~DIAL_COUNTED;
     }
-    if (note && note->flags & DIAL_DIVERTED) {
-        struct original_key original = {bpf_get_netns_cookie(ctx), ctx->local_ip4, ctx->local_port};
-        originals.delete(&original);
-    }
+    if (note && note->flags & DIAL_DIVERTED)
+        forget_original(ctx, bpf_get_netns_cookie(ctx));
     if (flow) {
         if (flow->http.status && flow->http.state == HTTP_FOLLOWED)    /* it leaves before the response is whole */
             finish(flow, &key);
@@ -228,10 +222,8 @@ static inline void dialling(struct bpf_sock_ops *ctx)
     if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
         bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
         remember_original(ctx, cookie, note);
-    } else if (ctx->args[1] == TCP_STATE_CLOSE) {
-        struct original_key original = {cookie, ctx->local_ip4, ctx->local_port};
-        originals.delete(&original);
-    }
+    } else if (ctx->args[1] == TCP_STATE_CLOSE)
+        forget_original(ctx, cookie);
 }
 
 int listen(struct bpf_sock_ops *ctx)

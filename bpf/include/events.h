@@ -16,7 +16,7 @@ struct event {
     u16 source_port, destination_port;
     u32 setup_us, rtt_us, retransmits;
     u16 status;
-    u8 kind, verdict, reason, closed_by, method, path_length;
+    u8 kind, verdict, reason, closed_by, method, pad;
     char path[PATH_BYTES], authority[AUTHORITY_BYTES];
     u8 trace_id[TRACE_BYTES];
 };
@@ -50,6 +50,25 @@ static inline struct event *event_begin(u8 kind, u8 verdict, u8 reason)
     event->kind = kind;
     event->verdict = verdict;
     event->reason = reason;
+    return event;
+}
+
+/* Of a connection within the node. */
+static inline struct event *event_of(struct flow *flow, struct tuple *key, u8 kind, u8 verdict, u8 reason)
+{
+    struct event *event = event_begin(kind, verdict, reason);
+    if (!event)
+        return 0;
+    event->source_pod = flow->source_pod;
+    event->source_identity = flow->source_identity;
+    event->destination_pod = flow->destination_pod;
+    event->destination_identity = flow->destination_identity;
+    event->service = flow->service;
+    event->policy = flow->policy;
+    event->source_ip = key->client_ip;
+    event->destination_ip = key->server_ip;
+    event->source_port = key->client_port;
+    event->destination_port = key->server_port;
     return event;
 }
 #endif

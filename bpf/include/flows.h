@@ -16,7 +16,7 @@ struct exchange {
     u64 request_bytes, response_bytes;    /* of the bodies: as announced, or of chunks as sent */
     u32 path_hash;
     u16 status;          /* 0: no response yet */
-    u8 state, method, path_length, pad[7];
+    u8 state, method, pad[8];
     char path[PATH_BYTES], authority[AUTHORITY_BYTES];
     u8 trace_id[TRACE_BYTES];
 };

@@ -219,7 +219,6 @@ static inline void keep_path(struct exchange *http, struct reader *reader, u32 s
     FORGET(i, unknown);
     if (i == PATH_BYTES && path[PATH_BYTES] > ' ' && path[PATH_BYTES] != '?')
         count(COUNT_HTTP_CUT);
-    http->path_length = (u8)i;
     http->path_hash = hash ? (u32)hash : 1;
 }
 
@@ -277,25 +276,14 @@ static inline void keep_trace(struct exchange *http, struct reader *reader, u64 
 static inline void report_request(struct flow *flow, struct tuple *key, u64 latency_ns)
 {
     struct exchange *http = &flow->http;
-    struct event *event = event_begin(EVENT_REQUEST, OUTCOME_ALLOWED, (u8)flow->reason);
+    struct event *event = event_of(flow, key, EVENT_REQUEST, OUTCOME_ALLOWED, (u8)flow->reason);
     if (!event)
         return;
     event->duration_ns = latency_ns;
     event->request_bytes = http->request_bytes;
     event->response_bytes = http->response_bytes;
-    event->source_pod = flow->source_pod;
-    event->source_identity = flow->source_identity;
-    event->destination_pod = flow->destination_pod;
-    event->destination_identity = flow->destination_identity;
-    event->service = flow->service;
-    event->policy = flow->policy;
-    event->source_ip = key->client_ip;
-    event->destination_ip = key->server_ip;
-    event->source_port = key->client_port;
-    event->destination_port = key->server_port;
     event->status = http->status;
     event->method = http->method;
-    event->path_length = http->path_length;
     __builtin_memcpy(event->path, http->path, PATH_BYTES);
     __builtin_memcpy(event->authority, http->authority, AUTHORITY_BYTES);
     __builtin_memcpy(event->trace_id, http->trace_id, TRACE_BYTES);

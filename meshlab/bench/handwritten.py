@@ -19,9 +19,9 @@ from google.protobuf.json_format import MessageToDict
 from meshlab import assets
 from meshlab.bench import documents
 from meshlab.compile.xds.filters import access_log
-from meshlab.dataplanes.envoy import interception
 from meshlab.dataplanes.envoy.binary import envoy_binary
 from meshlab.dataplanes.envoy.bootstrap import control_plane_cluster
+from meshlab.dataplanes.sidecar import interception
 from meshlab.errors import TimedOut
 from meshlab.identity.authority import Authority
 from meshlab.identity.tokens import TokenKey

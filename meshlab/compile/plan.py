@@ -127,3 +127,8 @@ def policies_for(world: World, endpoint: Endpoint) -> list[AuthorizationPolicy]:
         if policy.namespace in (endpoint.pod.namespace, ROOT_NAMESPACE)
         and policy.selector.items() <= endpoint.labels.items()
     ]
+
+
+def rule_name(policy: AuthorizationPolicy, index: int) -> str:
+    """How a rule is called where rules are compared and told of; Envoy asks them in the order of these names."""
+    return f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{index}]"

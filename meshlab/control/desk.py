@@ -9,6 +9,7 @@ from typing import Any
 
 from meshlab.errors import MeshlabError
 from meshlab.identity.tokens import TokenKey
+from meshlab.model.wire import AGENT
 from meshlab.model.world import Endpoint, PodId, World
 from meshlab.telemetry.store import FlowStore
 from meshlab.xds.conversation import Answer, Response
@@ -23,7 +24,7 @@ def node_client(node: str) -> str:
 
 def agent_client(node: str) -> str:
     """The name of a node's agent among the clients."""
-    return f"/{node}/agent"
+    return f"/{node}/{AGENT}"
 
 
 @dataclass
@@ -91,9 +92,9 @@ class Desk:
         claims = self._tokens.verify(token)
         if not claims.namespace:
             agent = claims.pod != claims.node
-            if node_id and node_id != f"{'agent' if agent else 'node'}~{claims.node}":
+            if node_id and node_id != f"{AGENT if agent else 'node'}~{claims.node}":
                 raise MeshlabError(f"node id {node_id!r} is not that of {claims.pod}")
-            return agent_client(claims.node) if agent else node_client(claims.node)
+            return f"/{claims.pod}"
         endpoint = self._world.endpoint(PodId(claims.namespace, claims.pod)) if self._world else None
         if endpoint is None or endpoint.uid != claims.uid:
             raise MeshlabError(f"no pod {claims.namespace}/{claims.pod} with the uid of this token")

@@ -11,6 +11,7 @@ from pathlib import Path
 import jwt
 
 from meshlab.errors import MeshlabError
+from meshlab.model.wire import AGENT
 from meshlab.model.world import Endpoint
 
 _AUDIENCE = "meshlab-control-plane"
@@ -61,7 +62,7 @@ class TokenKey:
 
     def mint_for_agent(self, node: str) -> str:
         """A token for the agent of one node."""
-        return self._mint(Claims("", f"{node}/agent", "", "", node))
+        return self._mint(Claims("", f"{node}/{AGENT}", "", "", node))
 
     def _mint(self, claims: Claims) -> str:
         now = time.time()

@@ -1,8 +1,10 @@
-"""Files that are there whole or not at all, whoever is killed while they are written."""
+"""Files: whole or not at all, whoever is killed while they are written; and as descriptors."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -15,3 +17,19 @@ def write_whole(path: Path, content: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.rename(path)
+
+
+@contextmanager
+def opened(path: Path | str) -> Iterator[int]:
+    """A descriptor for reading (of a folder or a namespace as well), closed at the end."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def last_words(path: Path) -> str:
+    """The last lines of a daemon's log."""
+    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+    return "\n".join(lines[-3:]) or "it said nothing"

@@ -9,7 +9,7 @@ import shutil
 import time
 from pathlib import Path
 
-from meshlab.kit import cgroups
+from meshlab.kit import bpffs, cgroups
 from meshlab.kit.processes import Proc, run
 
 KINDS = ("folder", "pins", "cgroup", "netns", "process")
@@ -75,9 +75,7 @@ def _undo(kind: str, name: str, data: dict[str, float]) -> None:
     elif kind == "folder":
         shutil.rmtree(name, ignore_errors=True)
     elif kind == "pins":
-        shutil.rmtree(name, ignore_errors=True)
-        with contextlib.suppress(OSError):  # gone, or another lab's pins are in it
-            Path(name).parent.rmdir()
+        bpffs.remove(Path(name))
 
 
 def remove_netns(name: str) -> None:

@@ -9,6 +9,8 @@ import os
 import socket
 from collections.abc import Iterator
 
+from meshlab.kit.files import opened
+
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -25,19 +27,12 @@ def inside(netns: str) -> Iterator[None]:
     if not netns:
         yield
         return
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-    try:
-        there = os.open(netns, os.O_RDONLY)
+    with opened("/proc/thread-self/ns/net") as home, opened(netns) as there:
+        _enter(there)
         try:
-            _enter(there)
-            try:
-                yield
-            finally:
-                _enter(home)
+            yield
         finally:
-            os.close(there)
-    finally:
-        os.close(home)
+            _enter(home)
 
 
 def socket_in(netns: str, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET) -> socket.socket:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from meshlab.dataplanes.envoy.counters import LogCounters, agent_counters, log_counters, parse_stats, stats_command
 from meshlab.errors import MeshlabError, NotFound
-from meshlab.model.wire import AGENT_PORT
+from meshlab.model.wire import AGENT, AGENT_PORT
 from meshlab.model.workloads import Mode
 from meshlab.model.world import PodId
 from meshlab.telemetry import frames
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 _QUIET_S = 1.5
 """Three intervals at which proxies send their rows."""
-
-_AGENT = "/agent"
-"""How the name of a node's agent ends, among the clients of the control plane."""
 
 KINDS = {
     "Namespace": ("ns", "namespaces"),
@@ -141,14 +138,14 @@ async def _written(runtime: Runtime) -> dict[str, LogCounters]:
             done = await runtime.exec(pod, command, timeout_s=5.0)
         except MeshlabError:
             return None
-        read = agent_counters if client.endswith(_AGENT) else log_counters
+        read = agent_counters if client.endswith(f"/{AGENT}") else log_counters
         return (client, read(done.stdout)) if done.exit_code == 0 else None
 
     running = [status for status in await runtime.pods() if status.phase == "Running"]
     pods = {status.pod for status in running if status.mode is Mode.SIDECAR}
     nodes = {PodId("", status.node) for status in running if status.mode is Mode.SIDECARLESS}
     asked = [ask(str(pod), pod, stats_command()) for pod in pods | nodes]
-    asked += [ask(f"{node}{_AGENT}", node, stats_command("flows", AGENT_PORT)) for node in nodes]
+    asked += [ask(f"{node}/{AGENT}", node, stats_command("flows", AGENT_PORT)) for node in nodes]
     return dict(filter(None, await asyncio.gather(*asked)))
 
 
@@ -209,8 +206,8 @@ async def flows(control: ControlClient) -> pd.DataFrame:
     from meshlab.telemetry import store
 
     def decode(record: store.Record) -> Iterator[FlowEvent]:
-        if record.reporter.endswith(_AGENT):
-            node = record.reporter.removesuffix(_AGENT).removeprefix("/")
+        if record.reporter.endswith(f"/{AGENT}"):
+            node = record.reporter.removesuffix(f"/{AGENT}").removeprefix("/")
             return kernel.decode(record.payload, node, peers)
         return envoy.decode(record.payload, record.reporter, peers)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from meshlab.errors import CannotRun, InvalidDocuments, MeshlabError, NotFound, TimedOut
 from meshlab.kit import loop
+from meshlab.kit.files import last_words
 from meshlab.kit.layout import Layout
 from meshlab.lab import reading, sources
 from meshlab.lab.control_client import ControlClient
@@ -22,7 +23,7 @@ from meshlab.model.mesh import Mesh
 from meshlab.model.settings import Settings
 from meshlab.model.workloads import Deployment, Mode, Pod
 from meshlab.model.world import PodId
-from meshlab.runtimes.local import LocalRuntime, last_words, launch, remove_lab
+from meshlab.runtimes.local import LocalRuntime, launch, remove_lab
 
 if TYPE_CHECKING:
     import pandas as pd

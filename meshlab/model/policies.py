@@ -72,6 +72,12 @@ class Rule:
     operations: tuple[Operation, ...] = ()
     conditions: tuple[Condition, ...] = ()
 
+    @property
+    def layer7(self) -> bool:
+        """Does it ask for something that only HTTP has?"""
+        asked = any(condition.key.startswith("request.") for condition in self.conditions)
+        return asked or any(operation.layer7 for operation in self.operations)
+
 
 @dataclass(frozen=True)
 class AuthorizationPolicy:

@@ -6,6 +6,8 @@ ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT = 15000, 15001, 15006
 HBONE_PORT, HEALTH_PORT, STATS_PORT = 15008, 15021, 15090
 AGENT_PORT = 15020
 """The node's agent: counters, on the node's loopback only."""
+AGENT = "agent"
+"""A node's agent is called `<node>/agent` where its shared proxy is called `<node>`."""
 PROXY_PORTS = range(15000, 15100)
 """No application may listen here."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from meshlab.model.wire import AGENT
 from meshlab.telemetry.events import FlowEvent
 from meshlab.telemetry.schema import FLOWS
 
@@ -38,7 +39,7 @@ def _with_versions(frame: pd.DataFrame, acks: Sequence[dict[str, Any]]) -> pd.Da
     own = here["source_namespace"].str.cat(here["source_pod"], sep="/")
     other = here["destination_namespace"].str.cat(here["destination_pod"], sep="/")
     own = own.where(source, other)
-    shared = ("/" + here["node"]).where(here["observer"] != "ebpf", "/" + here["node"] + "/agent")
+    shared = ("/" + here["node"]).where(here["observer"] != "ebpf", "/" + here["node"] + f"/{AGENT}")
     here["at"] = own.where(here["plane"] != "sidecarless", shared).fillna("").astype("string")
     joined = pd.merge_asof(here, known[["time", "at", "config_version"]].sort_values("time"), on="time", by="at")
     joined["config_version"] = joined["config_version"].astype("string")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from meshlab.dataplanes.sidecarless import libbpf, pins
+from meshlab.dataplanes.sidecarless import libbpf
 from meshlab.dataplanes.sidecarless.node import KernelNode
+from meshlab.kit import bpffs
 from meshlab.kit.ledger import Ledger
 from tests.bpf.topology import NAMES, Bench
 from tests.conftest import unused_name
@@ -50,7 +50,7 @@ def eventually(check: Callable[[], bool], what: str, within_s: float = 10.0) -> 
 
 
 def nothing_left(lab: str, ids: dict[str, set[int]]) -> None:
-    assert not Path("/sys/fs/bpf/meshlab", lab).exists()
+    assert not bpffs.pins_of(lab).exists()
     for kind, numbers in ids.items():
         eventually(lambda k=kind, n=numbers: not {i for i in n if libbpf.exists(k, i)}, f"{kind}s are left")
-    assert pins.ROOT.is_dir()
+    assert bpffs.ROOT.is_dir()

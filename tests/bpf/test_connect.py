@@ -8,7 +8,8 @@ import json
 import pytest
 
 from meshlab.dataplanes.sidecarless.node import KernelNode
-from meshlab.dataplanes.sidecarless.plan import Address, Backend, Plan, PlaneOf, Rule, RuleVerdict, Service
+from meshlab.dataplanes.sidecarless.plan import Address, Plan, PlaneOf, Rule, RuleVerdict, Service
+from meshlab.model.kernel import KernelBackend
 from meshlab.model.outcomes import Reason
 from tests.bpf.topology import Bench, seen
 
@@ -22,7 +23,7 @@ def defaults(*verdicts: tuple[int, RuleVerdict]) -> tuple[Rule, ...]:
 
 
 def balanced(bench: Bench, b: int = 1, c: int = 1, **flags: bool) -> Service:
-    backends = (Backend(bench.ip("b"), 8080, b), Backend(bench.ip("c"), 8080, c))
+    backends = (KernelBackend(bench.ip("b"), 8080, b), KernelBackend(bench.ip("c"), 8080, c))
     return Service(7, VIP, 80, backends, **flags)
 
 
@@ -134,8 +135,8 @@ print(bad)
 def test_what_goes_to_the_proxy_and_what_it_is_told(bench: Bench, node: KernelNode) -> None:
     bench.serve("plain"), bench.serve("b"), bench.proxy()
     services = (
-        Service(1, "10.96.0.1", 80, (Backend(bench.ip("b"), 8080),), proxy=True),
-        Service(2, "10.96.0.2", 80, (Backend("10.92.0.5", 8080),)),
+        Service(1, "10.96.0.1", 80, (KernelBackend(bench.ip("b"), 8080),), proxy=True),
+        Service(2, "10.96.0.2", 80, (KernelBackend("10.92.0.5", 8080),)),
     )
     addresses = (Address("10.92.0.5"), Address("10.91.0.1", plane=PlaneOf.BYPASS))
     node.apply(Plan(services, (*ALL, Rule(2, PROXY, Reason.OK, 8080)), addresses))

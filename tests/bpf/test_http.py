@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from meshlab.dataplanes.sidecarless.node import KernelNode
-from meshlab.dataplanes.sidecarless.plan import Backend, Plan, Service
+from meshlab.dataplanes.sidecarless.plan import Plan, Service
+from meshlab.model.kernel import KernelBackend
 from tests.bpf.conftest import eventually
 from tests.bpf.test_connect import ALL, VIP
 from tests.bpf.topology import PRELUDE, Bench
@@ -407,7 +408,7 @@ def test_a_connection_without_a_request_is_a_row(bench: Bench, node: KernelNode,
 def test_a_pod_that_calls_itself_is_read_too(bench: Bench, node: KernelNode) -> None:
     """Directly, and by its own service."""
     bench.start(bench.command("b", [sys.executable, "-I", SERVER, "8080"]))
-    service = Service(7, VIP, 8080, (Backend(bench.ip("b"), 8080),))
+    service = Service(7, VIP, 8080, (KernelBackend(bench.ip("b"), 8080),))
     node.apply(Plan((service,), HTTP, request_events=True))
     code = """
 for address in sys.argv[1:]:

@@ -14,8 +14,10 @@ import pytest
 
 from meshlab.dataplanes.sidecarless import libbpf, pins, source
 from meshlab.dataplanes.sidecarless.node import KernelNode
-from meshlab.dataplanes.sidecarless.plan import Address, Backend, Plan, PlaneOf, Rule, Service
+from meshlab.dataplanes.sidecarless.plan import Address, Plan, PlaneOf, Rule, Service
 from meshlab.errors import CannotRun, MeshlabError
+from meshlab.kit import bpffs
+from meshlab.model.kernel import KernelBackend
 from meshlab.model.outcomes import Reason
 from tests.bpf.conftest import eventually, nothing_left
 from tests.bpf.test_connect import ALL, ALLOW, DENY, VIP, balanced, defaults
@@ -127,9 +129,9 @@ def test_100_storms_leave_no_entry_behind(bench: Bench, node: KernelNode) -> Non
     bench.serve("b"), bench.serve("c"), bench.proxy()
     services = (
         balanced(bench),
-        Service(2, "10.96.0.2", 80, (Backend(bench.ip("b"), 1),)),
+        Service(2, "10.96.0.2", 80, (KernelBackend(bench.ip("b"), 1),)),
         Service(3, "10.96.0.3", 80, proxy=True),
-        Service(4, "10.96.0.4", 80, (Backend(bench.ip("a"), 8080),)),
+        Service(4, "10.96.0.4", 80, (KernelBackend(bench.ip("a"), 8080),)),
     )
     node.apply(Plan(services, defaults((1, DENY), (2, ALLOW), (3, ALLOW))))
     rounds = "for _ in range(100):\n" + "".join(f"    {line}\n" for line in STORM.strip().splitlines())
@@ -190,7 +192,7 @@ def test_an_agent_that_is_killed_goes_on_enforcing_and_its_heir_takes_over(bench
         bench.stop()
     finally:
         bench.stop()
-        pins.remove(bench.lab)
+        bpffs.remove(bpffs.pins_of(bench.lab))
     nothing_left(bench.lab, ids)
 
 

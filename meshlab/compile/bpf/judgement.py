@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from meshlab.compile.plan import rule_name
 from meshlab.model.outcomes import Reason
 from meshlab.model.policies import Action, AuthorizationPolicy, Condition, Operation, Rule, Source
 
@@ -59,7 +60,7 @@ def judge(policies: Sequence[AuthorizationPolicy], connection: Connection) -> Ju
 def _first(policies: Sequence[AuthorizationPolicy], action: Action, connection: Connection) -> Judgement:
     """Does a rule of this action match? The first that does for sure; None if one may."""
     rules = [
-        (f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{index}]", policy, index, rule)
+        (rule_name(policy, index), policy, index, rule)
         for policy in policies
         if policy.action is action
         for index, rule in enumerate(policy.rules)
@@ -75,7 +76,7 @@ def _first(policies: Sequence[AuthorizationPolicy], action: Action, connection: 
 
 def _rule(rule: Rule, policy: AuthorizationPolicy, connection: Connection) -> Known:
     raw = not connection.http
-    if raw and policy.action is Action.ALLOW and _layer7(rule):
+    if raw and policy.action is Action.ALLOW and rule.layer7:
         return False
     return _all(
         [
@@ -84,10 +85,6 @@ def _rule(rule: Rule, policy: AuthorizationPolicy, connection: Connection) -> Kn
             *(_condition(one, policy.namespace, connection) for one in rule.conditions),
         ]
     )
-
-
-def _layer7(rule: Rule) -> bool:
-    return any(one.layer7 for one in rule.operations) or any(one.key.startswith("request.") for one in rule.conditions)
 
 
 def _source(source: Source, namespace: str, connection: Connection) -> Known:

@@ -12,7 +12,7 @@ from envoy.config.route.v3 import route_components_pb2 as rc
 from envoy.type.matcher.v3 import path_pb2, string_pb2
 from envoy.type.matcher.v3 import regex_pb2 as regex
 
-from meshlab.compile.plan import policies_for
+from meshlab.compile.plan import policies_for, rule_name
 from meshlab.model.policies import Action, Condition, Operation, Rule, Source
 from meshlab.model.world import Endpoint, World
 
@@ -29,10 +29,10 @@ def compile_rules(world: World, endpoint: Endpoint, action: Action, *, http: boo
     made = rbac.RBAC(action=rbac.RBAC.ALLOW if action is Action.ALLOW else rbac.RBAC.DENY)
     for policy in chosen:
         for index, rule in enumerate(policy.rules):
-            if not http and action is Action.ALLOW and _layer7(rule):
+            if not http and action is Action.ALLOW and rule.layer7:
                 continue
-            name = f"ns[{policy.namespace}]-policy[{policy.name}]-rule[{index}]"
-            made.policies[name].CopyFrom(_policy(_Scope(world.trust_domain, policy.namespace), rule, http=http))
+            scope = _Scope(world.trust_domain, policy.namespace)
+            made.policies[rule_name(policy, index)].CopyFrom(_policy(scope, rule, http=http))
     return made
 
 
@@ -42,12 +42,6 @@ class _Scope:
 
     trust_domain: str
     namespace: str
-
-
-def _layer7(rule: Rule) -> bool:
-    return any(operation.layer7 for operation in rule.operations) or any(
-        condition.key.startswith("request.") for condition in rule.conditions
-    )
 
 
 def _policy(scope: _Scope, rule: Rule, *, http: bool) -> rbac.Policy:

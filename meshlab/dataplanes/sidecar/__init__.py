@@ -1,7 +1,7 @@
 """One Envoy per pod.
 
-In: an `Endpoint`. Out: interception rules and the Envoy companion (`plane.py`). What any Envoy of ours is given and
-says is in `dataplanes/envoy`.
+In: an `Endpoint`. Out: nftables rules (`interception.py`) and the Envoy companion (`plane.py`). What
+any Envoy of ours is given and says is in `dataplanes/envoy`.
 """
 
 from meshlab.dataplanes.sidecar.plane import SidecarPlane

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from meshlab.dataplanes.envoy import binary, interception
+from meshlab.dataplanes.envoy import binary
 from meshlab.dataplanes.envoy.bootstrap import bootstrap
+from meshlab.dataplanes.sidecar import interception
 from meshlab.model.wire import ADMIN_PORT, HEALTH_PORT, INBOUND_MARK, PROXY_UID
 from meshlab.model.world import Endpoint
 from meshlab.runtimes.base import Companion, PodPlan

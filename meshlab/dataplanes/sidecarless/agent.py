@@ -21,8 +21,6 @@ from meshlab.model.outcomes import Reason
 
 _PLANES = {"sidecar": plan.PlaneOf.SIDECAR, "sidecarless": plan.PlaneOf.SIDECARLESS}
 _NUMBERS = ("source_pod", "destination_pod", "source_identity", "destination_identity", "service", "policy")
-
-
 _PATIENCE_S = 5.0
 _MANY = 2_000
 """Events at one reading (ten a second) of which each is kept; of more, those that are alike become one row."""
@@ -46,7 +44,7 @@ class NodeAgent:
     def __init__(self, kernel: KernelNode, names: Names, ready: Path, links: str = "") -> None:
         self._kernel, self._names, self._ready, self._links = kernel, names, ready, links
         self._known: dict[str, KernelWorkload] = {}
-        self._plan, self._spaces = plan.Plan(), dict[str, str]()
+        self._plan = plan.Plan()
         self._patience = 0.0
         self.written = 0
         """Rows made of the kernel's events since this agent started."""
@@ -64,12 +62,12 @@ class NodeAgent:
         for workload in local.values():
             self._meet(workload)
         self._kernel.apply(numbered)
-        self._plan, self._spaces = numbered, {ip: workload.netns for ip, workload in local.items()}
+        self._plan = numbered
         self._patience = time.monotonic() + _PATIENCE_S
-        self.attend()
         for ip in self._kernel.pods().keys() - local:
             self._kernel.remove_pod(ip)
             self._known.pop(ip, None)
+        self.attend()
         self._tell({workload.uid for workload in local.values()})
 
     def attend(self) -> None:
@@ -77,7 +75,8 @@ class NodeAgent:
         on them are waited for, a while."""
         if self._patience:
             patient = time.monotonic() < self._patience
-            if not connections.reset(self._kernel, self._plan, self._spaces, patient=patient):
+            spaces = {ip: workload.netns for ip, workload in self._known.items()}
+            if not connections.reset(self._kernel, self._plan, spaces, patient=patient):
                 self._patience = 0.0
 
     def _meet(self, workload: KernelWorkload) -> None:
@@ -126,9 +125,8 @@ class NodeAgent:
         )
 
     def _service(self, service: KernelService) -> plan.Service:
-        backends = tuple(plan.Backend(one.ip, one.port, one.weight) for one in service.backends)
         number = self._names.number("service", service.name, str(service.port))
-        return plan.Service(number, service.ip, service.port, backends, proxy=service.proxy, least=True)
+        return plan.Service(number, service.ip, service.port, service.backends, proxy=service.proxy, least=True)
 
     def _rule(self, pod: int, rule: KernelRule) -> plan.Rule:
         policy = self._names.number("policy", rule.policy, str(rule.rule)) if rule.policy else 0

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from meshlab.dataplanes.sidecarless import libbpf, source
-from meshlab.dataplanes.sidecarless.counters import possible_cpus
 from meshlab.dataplanes.sidecarless.loader import Layout
 from meshlab.dataplanes.sidecarless.tables import Table
 
@@ -38,7 +37,7 @@ class Edge:
 
 def read(layout: Layout, paths: Table) -> list[Edge]:
     """Every edge since the plane was loaded or `clear`ed."""
-    cpus, room = possible_cpus(), int(libbpf.map_info(layout.descriptor).max_entries) + 1
+    cpus, room = libbpf.possible_cpus(), int(libbpf.map_info(layout.descriptor).max_entries) + 1
     leaf = np.dtype(layout.leaf)
     keys = ctypes.create_string_buffer(room * ctypes.sizeof(layout.key))
     leaves = np.zeros((room, cpus), leaf)
@@ -63,18 +62,3 @@ def _edge(key: Any, cpus: Any, names: Mapping[int, str]) -> Edge:
         latency_us=int(cpus["latency_us"].sum()),
         histogram=tuple(int(number) for number in cpus["latency"].sum(axis=0)),
     )
-
-
-def clear(layout: Layout, paths: Table) -> None:
-    """Forget every edge. What is counted between a `read` and this is lost: for a fresh start, not for sampling."""
-    for key in list(_keys(layout)):
-        libbpf.map_delete(layout.descriptor, key)
-    for key, _ in paths.items():
-        paths.remove(key)
-
-
-def _keys(layout: Layout) -> list[Any]:
-    room = int(libbpf.map_info(layout.descriptor).max_entries) + 1
-    keys = (layout.key * room)()
-    leaves = ctypes.create_string_buffer(room * possible_cpus() * ctypes.sizeof(layout.leaf))
-    return list(keys[: libbpf.map_batch(layout.descriptor, keys, leaves, room)])

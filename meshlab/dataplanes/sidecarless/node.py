@@ -10,9 +10,6 @@ pins.remove("lab", "node-1")             # nothing is left
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,6 +23,7 @@ from meshlab.dataplanes.sidecarless.pods import Pod
 from meshlab.dataplanes.sidecarless.ring import Ring
 from meshlab.dataplanes.sidecarless.tables import Table
 from meshlab.errors import CannotRun
+from meshlab.kit.files import opened
 
 _PODS_HOOKS = ("egress", "life", "sock_create", "getpeername4", "getpeername6", "connect4", "connect6")
 """In this order: a connect may be diverted only when its destination can be kept."""
@@ -67,7 +65,7 @@ class KernelNode:
         made: list[str] = []
         try:
             for group, hooks in ((proxy, _PROXY_HOOKS), (pods, _PODS_HOOKS)):
-                with _opened(group) as descriptor:
+                with opened(group) as descriptor:
                     for name in hooks:
                         self._put(made, name, descriptor)
         except OSError as error:
@@ -166,12 +164,3 @@ class KernelNode:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)

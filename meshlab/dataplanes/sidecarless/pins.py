@@ -14,9 +14,8 @@ from pathlib import Path
 from meshlab.dataplanes.sidecarless import libbpf, source
 from meshlab.dataplanes.sidecarless.hooks import HOOKS
 from meshlab.errors import CannotRun
-from meshlab.kit import processes
+from meshlab.kit import bpffs, processes
 
-ROOT = Path("/sys/fs/bpf")
 _LINK = "link-"
 _TCX_INGRESS = HOOKS["peer"].attach_type
 
@@ -24,29 +23,23 @@ _TCX_INGRESS = HOOKS["peer"].attach_type
 def folder(lab: str, node: str) -> Path:
     """The folder of this schema's pins, made if it is not there. CannotRun if bpffs cannot be mounted."""
     if not _mounted():
-        done = processes.run(["mount", "-t", "bpf", "bpf", str(ROOT)], check=False)
+        done = processes.run(["mount", "-t", "bpf", "bpf", str(bpffs.ROOT)], check=False)
         if done.returncode:
-            raise CannotRun(f"bpffs cannot be mounted: {done.stderr.decode().strip()}", hint=f"mount -t bpf bpf {ROOT}")
-    found = ROOT / "meshlab" / lab / node / f"v{source.schema()}"
+            why = done.stderr.decode().strip()
+            raise CannotRun(f"bpffs cannot be mounted: {why}", hint=f"mount -t bpf bpf {bpffs.ROOT}")
+    found = bpffs.pins_of(lab) / node / f"v{source.schema()}"
     found.mkdir(parents=True, exist_ok=True)
     return found
 
 
 def _mounted() -> bool:
     mounts = Path("/proc/mounts").read_text().splitlines()
-    return any(line.split()[1:3] == [str(ROOT), "bpf"] for line in mounts)
+    return any(line.split()[1:3] == [str(bpffs.ROOT), "bpf"] for line in mounts)
 
 
-def remove(lab: str, node: str | None = None) -> None:
-    """Remove every pin of a node (of any schema), or of a whole lab. Fine if there is none."""
-    top = ROOT / "meshlab" / lab
-    start = top / node if node else top
-    for path in sorted(start.rglob("*"), reverse=True):
-        with contextlib.suppress(FileNotFoundError):
-            path.rmdir() if path.is_dir() else path.unlink()
-    for path in (start, top, top.parent):
-        with contextlib.suppress(OSError):  # gone, or another's pins are in it
-            path.rmdir()
+def remove(lab: str, node: str) -> None:
+    """Remove every pin of a node, of any schema. Fine if there is none."""
+    bpffs.remove(bpffs.pins_of(lab) / node)
 
 
 class Links:
@@ -57,9 +50,6 @@ class Links:
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{_LINK}{name}"
-
-    def names(self) -> list[str]:
-        return sorted(path.name.removeprefix(_LINK) for path in self._folder.glob(f"{_LINK}*"))
 
     def put(self, name: str, program: int, target: int, attach_type: int) -> bool:
         """Attach to a descriptor (or, for network links, to the number of an interface here), or take over; True if it

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
+from meshlab.model.kernel import KernelBackend
 from meshlab.model.outcomes import Reason
 
 ANY_PORT = 0
@@ -30,13 +31,6 @@ class PlaneOf(IntEnum):
 
 
 @dataclass(frozen=True)
-class Backend:
-    ip: str
-    port: int
-    weight: int = 1
-
-
-@dataclass(frozen=True)
 class Service:
     """One port of a Service. `proxy`: a layer-7 policy applies, so the node's Envoy balances; `least`: the less loaded
     of two random backends (counted on this node)."""
@@ -44,7 +38,7 @@ class Service:
     index: int
     ip: str
     port: int
-    backends: tuple[Backend, ...] = ()
+    backends: tuple[KernelBackend, ...] = ()
     proxy: bool = False
     least: bool = False
 

@@ -14,6 +14,7 @@ from meshlab.dataplanes.sidecarless.pins import Links
 from meshlab.dataplanes.sidecarless.plan import PlaneOf
 from meshlab.dataplanes.sidecarless.tables import Table, packed, unpacked
 from meshlab.kit import netns, processes
+from meshlab.kit.files import opened
 
 _SO_NETNS_COOKIE = 71
 _LOCAL, _MESHED = 1, 1
@@ -63,7 +64,8 @@ def add(tables: Mapping[str, Table], links: Links, programs: Mapping[str, int], 
     )
     addresses.put(addresses.key(ip=ip), address)
     if meshed:
-        _gate(links, programs["lookup"], pod.netns, cookie)
+        with opened(pod.netns) as namespace:
+            links.put(f"lookup-{cookie}", programs["lookup"], namespace, HOOKS["lookup"].attach_type)
         if pod.link:
             with netns.inside(pod.link_netns):
                 links.put(f"peer-{cookie}", programs["peer"], pod.link, HOOKS["peer"].attach_type)
@@ -72,14 +74,6 @@ def add(tables: Mapping[str, Table], links: Links, programs: Mapping[str, int], 
     if not meshed:
         links.drop(f"lookup-{cookie}")
         links.drop(f"peer-{cookie}")
-
-
-def _gate(links: Links, program: int, path: str, cookie: int) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        links.put(f"lookup-{cookie}", program, descriptor, HOOKS["lookup"].attach_type)
-    finally:
-        os.close(descriptor)
 
 
 def remove(tables: Mapping[str, Table], links: Links, ip: str) -> bool:

@@ -11,12 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from meshlab.dataplanes.sidecarless import alias, libbpf, source
-from meshlab.dataplanes.sidecarless.plan import Backend, Plan, Service
+from meshlab.dataplanes.sidecarless.plan import Plan, Service
 from meshlab.dataplanes.sidecarless.tables import Table, packed
 from meshlab.errors import MeshlabError
+from meshlab.model.kernel import KernelBackend
 
 _LOCAL = 1
-_VERSIONED = ("services", "backends", "rules")
 _REASONS = {name.lower(): number for name, number in source.numbers("reasons", "REASON_").items()}
 
 
@@ -125,5 +125,5 @@ def _endpoints(tables: Mapping[str, Table], plan: Plan) -> None:
         table.put(type(table.key()).from_buffer_copy(raw), table.leaf())
 
 
-def _target(table: Table, backend: Backend) -> Any:
+def _target(table: Table, backend: KernelBackend) -> Any:
     return table.key(ip=packed(backend.ip), port=backend.port)

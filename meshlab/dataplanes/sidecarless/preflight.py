@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from pathlib import Path
 
-from meshlab.dataplanes.sidecarless import headers
+from meshlab.dataplanes.sidecarless import headers, libbpf
 from meshlab.errors import CannotRun
 
 _TYPES = Path("/sys/kernel/btf/vmlinux")
@@ -38,10 +37,8 @@ def require() -> None:
 
 
 def _has_libbpf() -> bool:
-    for name in ("libbpf.so.1", "libbpf.so.0"):
-        try:
-            ctypes.CDLL(name)
-        except OSError:
-            continue
-        return True
-    return False
+    try:
+        libbpf.library()
+    except CannotRun:
+        return False
+    return True

@@ -8,6 +8,6 @@ should run, pure), `kubelet.py` and `pod.py` (what runs),
 """
 
 from meshlab.runtimes.local.client import LocalRuntime
-from meshlab.runtimes.local.lifecycle import last_words, launch, remove_lab
+from meshlab.runtimes.local.lifecycle import launch, remove_lab
 
-__all__ = ["LocalRuntime", "last_words", "launch", "remove_lab"]
+__all__ = ["LocalRuntime", "launch", "remove_lab"]

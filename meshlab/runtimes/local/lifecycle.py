@@ -10,13 +10,12 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 import aiohttp
 
 from meshlab.errors import CannotRun
-from meshlab.kit import cgroups, processes
-from meshlab.kit.files import write_whole
+from meshlab.kit import bpffs, cgroups, processes
+from meshlab.kit.files import last_words, write_whole
 from meshlab.kit.layout import Layout
 from meshlab.kit.ledger import Ledger
 from meshlab.kit.processes import Proc
@@ -72,7 +71,7 @@ def _make(layout: Layout, settings: Settings) -> None:
     ledger = Ledger(layout.ledger)
     ledger.record("folder", str(layout.root))
     ledger.record("cgroup", str(cgroups.lab_group(layout.name)))
-    ledger.record("pins", f"/sys/fs/bpf/meshlab/{layout.name}")
+    ledger.record("pins", str(bpffs.pins_of(layout.name)))
     layout.logs.mkdir(exist_ok=True, mode=0o700)
     write_whole(layout.settings, json.dumps(asdict(settings)).encode())
 
@@ -85,12 +84,6 @@ async def _start(layout: Layout) -> None:
             words = last_words(layout.logs / "cluster.log")
             raise CannotRun(f"the cluster daemon did not come up: {words}", hint="meshlab doctor")
         await asyncio.sleep(0.05)
-
-
-def last_words(path: Path) -> str:
-    """The last lines of a daemon's log."""
-    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-    return "\n".join(lines[-3:]) or "it said nothing"
 
 
 async def remove_lab(layout: Layout) -> None:

@@ -6,14 +6,14 @@ import asyncio
 import contextlib
 import pickle
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from meshlab.errors import MeshlabError
 from meshlab.kit import netns, processes
-from meshlab.kit.files import write_whole
+from meshlab.kit.files import last_words, write_whole
 from meshlab.kit.processes import Proc
 from meshlab.model.workloads import Container, EnvVar, Mode, PodTemplate, Probe
 from meshlab.model.world import Endpoint, PodId
@@ -153,40 +153,28 @@ class LivePod:
 
     async def _wait_ready(self, companion: Companion) -> None:
         if companion.ready_port:
-            await self._answers(companion.name, companion.ready_port, companion.ready_path)
+            name = companion.name
+            await self._answers(companion.ready_port, companion.ready_path, name, self.logs / f"{name}.log")
 
     async def _gate(self) -> None:
         """Wait for what serves this pod from outside."""
-        if self._plan.gate_file is not None:
+        plan, logs = self._plan, self.logs.parent / self.state.spec.node
+        if (path := plan.gate_file) is not None:
             self._set("Starting", "waiting for the node's agent")
-            await self._appears(self._plan.gate_file)
-        if self._plan.gate_port:
+            await _until(lambda: asyncio.to_thread(path.exists), "the node's agent", logs / "agent.log")
+        if plan.gate_port:
             self._set("Starting", "waiting for the node's proxy")
-            await self._answers("the node's proxy", self._plan.gate_port, self._plan.gate_path)
+            await self._answers(plan.gate_port, plan.gate_path, "the node's proxy", logs / "envoy.log")
 
-    async def _appears(self, path: Path) -> None:
-        deadline = time.monotonic() + _COMPANION_READY_S
-        while not path.exists():
-            if time.monotonic() > deadline:
-                log = self.logs.parent / self.state.spec.node / "agent.log"
-                words = log.read_text(errors="replace")[-400:] if log.exists() else "it said nothing"
-                raise TimeoutError(f"the node's agent was not ready after {_COMPANION_READY_S:g} s: {words}")
-            await asyncio.sleep(0.02)
+    async def _answers(self, port: int, path: str, name: str, log: Path) -> None:
+        """Wait for a 200 from inside the pod."""
 
-    async def _answers(self, name: str, port: int, path: str) -> None:
-        """Wait for a 200 from inside the pod. TimeoutError with the last words of the companion `name`."""
-        deadline = time.monotonic() + _COMPANION_READY_S
-        while True:
+        async def good() -> bool:
             with contextlib.suppress(OSError, TimeoutError):
-                if await netns.http_status(self._walls.netns, "127.0.0.1", port, path) == 200:
-                    return
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{name} was not ready after {_COMPANION_READY_S:g} s: {self._tail(name)}")
-            await asyncio.sleep(0.03)
+                return await netns.http_status(self._walls.netns, "127.0.0.1", port, path) == 200
+            return False
 
-    def _tail(self, name: str) -> str:
-        path = self.logs / f"{name}.log"
-        return path.read_text(errors="replace")[-400:] if path.exists() else ""
+        await _until(good, name, log)
 
     @property
     def _walls(self) -> Sandbox:
@@ -346,3 +334,12 @@ class LivePod:
         self._network.remove_pod(self.state.number)
         shutil.rmtree(self.folder, ignore_errors=True)
         shutil.rmtree(self.logs, ignore_errors=True)  # the next pod of this name has a log of its own
+
+
+async def _until(good: Callable[[], Awaitable[bool]], name: str, log: Path) -> None:
+    """Wait for it. TimeoutError with the last words of who should have made it so."""
+    deadline = time.monotonic() + _COMPANION_READY_S
+    while not await good():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{name} was not ready after {_COMPANION_READY_S:g} s: {last_words(log)}")
+        await asyncio.sleep(0.03)

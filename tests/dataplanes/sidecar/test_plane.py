@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from meshlab.dataplanes.envoy import interception
-from meshlab.dataplanes.sidecar import SidecarPlane
+from meshlab.dataplanes.sidecar import SidecarPlane, interception
 from meshlab.model import wire
 from meshlab.model.world import Endpoint, PodId
 
