@@ -58,20 +58,21 @@ def judge(policies: Sequence[AuthorizationPolicy], connection: Connection) -> Ju
 
 
 def _first(policies: Sequence[AuthorizationPolicy], action: Action, connection: Connection) -> Judgement:
-    """Does a rule of this action match? The first that does for sure; None if one may."""
+    """Does a rule of this action match? The first that does for sure; None if one may, also where it comes before:
+    Envoy would name that one."""
     rules = [
         (rule_name(policy, index), policy, index, rule)
         for policy in policies
         if policy.action is action
         for index, rule in enumerate(policy.rules)
     ]
-    unsure = False
     for _, policy, index, rule in sorted(rules, key=lambda one: one[0]):
         matched = _rule(rule, policy, connection)
+        if matched is None:
+            return Judgement(None)
         if matched:
             return Judgement(True, policy=f"{policy.namespace}/{policy.name}", rule=index)
-        unsure = unsure or matched is None
-    return Judgement(None if unsure else False)
+    return Judgement(False)
 
 
 def _rule(rule: Rule, policy: AuthorizationPolicy, connection: Connection) -> Known:

@@ -22,16 +22,15 @@ Known = bool | None
 
 
 def envoy(rules: Any, identity: str, port: int) -> tuple[Known, str]:
-    """Does an RBAC match, by which policy (the first by name); None where it asks for what layer 4 does not know."""
-    unsure = False
+    """Does an RBAC match, by which policy (the first by name); None where it, or one before it, asks for what layer 4
+    does not know."""
     for name in sorted(rules.policies):
         policy = rules.policies[name]
         permitted = either([permission(one, port) for one in policy.permissions])
         found = both([permitted, either([principal(one, identity) for one in policy.principals])])
-        if found:
-            return True, name
-        unsure = unsure or found is None
-    return (None if unsure else False), ""
+        if found is not False:
+            return found, name if found else ""
+    return False, ""
 
 
 def permission(one: Any, port: int) -> Known:
@@ -120,7 +119,7 @@ def few(one: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Any, ...]]:
 policies = st.lists(
     st.builds(
         AuthorizationPolicy,
-        st.sampled_from(["shop", ROOT_NAMESPACE]),
+        st.sampled_from(["shop", ROOT_NAMESPACE, "data"]),
         st.sampled_from(["a", "b", "c"]),
         st.sampled_from(Action),
         few(st.builds(Rule, few(sources), few(operations), few(conditions))),

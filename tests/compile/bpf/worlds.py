@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from meshlab.model.kernel import KernelPlan, KernelRule
+from meshlab.model.mesh import Mesh
+from meshlab.model.policies import AuthorizationPolicy
 from meshlab.model.workloads import Mode
 from meshlab.model.world import Endpoint, PodId, World
 from tests.compile import worlds
@@ -58,3 +61,9 @@ def rules(plan: KernelPlan, pod: PodId) -> dict[tuple[int, str], KernelRule]:
 def policy(spec: str, name: str = "p", namespace: str = "shop") -> str:
     meta = f"{{name: {name}, namespace: {namespace}}}"
     return f"apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {meta}\nspec: {spec}"
+
+
+def world_of(policies: Iterable[AuthorizationPolicy]) -> World:
+    """The same with policies that are nouns already."""
+    made = world()
+    return dataclasses.replace(made, mesh=Mesh.of([*made.mesh.nouns.values(), *policies]))
