@@ -62,6 +62,19 @@ kind: PeerAuthentication
 metadata: {name: default, namespace: mesh}
 spec: {mtls: {mode: STRICT}}
 """
+WITHOUT_MTLS = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: default, namespace: mesh}
+spec: {mtls: {mode: DISABLE}}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: client-only, namespace: mesh}
+spec:
+  selector: {matchLabels: {app: unproven}}
+  rules: [{from: [{source: {serviceAccounts: [client]}}]}]
+"""
 
 
 TLS_SERVER = """
@@ -117,6 +130,7 @@ def lab(certificate: Path, plane: str) -> Iterator[Lab]:
         *workload("client", [], namespace="plain"),
         *workload("declared", DECLARED, **echo_ports),
         *workload("detected", DETECTED, **echo_ports),
+        *workload("unproven", DECLARED, **echo_ports),
         service("headless-declared", "declared", [{"name": "http", "port": 8080}], clusterIP="None"),
         service("headless-detected", "detected", [{"name": "a", "port": 8080}], clusterIP="None"),
         *workload("reviews", http_port),
@@ -266,6 +280,24 @@ def test_plaintext_from_outside_the_mesh_passes_where_permissive_and_not_where_s
         lab.delete(STRICT)
         lab.wait()
     assert clients.run(lab, "plain/client", clients.HTTP, url)["status"] == 200
+
+
+def test_where_mtls_is_disabled_no_plane_lets_anyone_in_by_identity(lab: Lab) -> None:
+    """No certificate tells Envoy who calls; what the kernel knows must not make another verdict of it."""
+    lab.apply(WITHOUT_MTLS)
+    lab.wait()
+    try:
+        assert clients.run(lab, CLIENT, clients.HTTP, "http://unproven/nobody")["status"] == 403
+        assert clients.run(lab, CLIENT, clients.HTTP, "http://declared/disabled")["status"] == 200
+        done = lab.exec(CLIENT, [sys.executable, "-c", clients.TCP, "unproven", "9000", "", "x"])
+        assert done.exit_code != 0 or json.loads(done.stdout)["echoed"] == ""
+        refused = rows(
+            lab, 1, verdict="denied", destination_workload="unproven", kind="connection", reporter="destination"
+        )
+        assert list(refused["reason"]) == ["no_allow_match"]
+    finally:
+        lab.delete(WITHOUT_MTLS)
+        lab.wait()
 
 
 @pytest.mark.parametrize(("source", "seen_from", "mtls"), [(CLIENT, 2, True), ("plain/client", 1, False)])

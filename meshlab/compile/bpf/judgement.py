@@ -22,6 +22,7 @@ class Connection:
     """What is known of a connection before its first byte. `http`: its bytes will be requests."""
 
     identity: str
+    """"": nobody's, which no policy's principal, namespace or service account matches."""
     ip: str
     """The destination's."""
     port: int

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from meshlab.compile.bpf.judgement import Connection, Judgement, judge
-from meshlab.compile.plan import container_protocols, policies_for
+from meshlab.compile.plan import container_protocols, policies_for, takes_mtls
 from meshlab.model.kernel import KernelRule
 from meshlab.model.outcomes import Reason
 from meshlab.model.services import Protocol
@@ -19,8 +19,9 @@ _OTHERS = KernelRule("proxy", Reason.OK)
 
 @dataclass(frozen=True)
 class Judged:
-    """A connection to a port that the kernel may carry, and what the policies say of it."""
+    """A connection from an identity to a port that the kernel may carry, and what the policies say of it."""
 
+    source: str
     connection: Connection
     judgement: Judgement
 
@@ -29,13 +30,16 @@ def judged(world: World, endpoint: Endpoint, identities: Sequence[str]) -> tuple
     """One for each port of a pod that the kernel may carry and each identity. It is asked once a pod: what the pod's
     ports speak takes a look at every Service."""
     policies = policies_for(world, endpoint)
-    connections = [
-        Connection(identity, endpoint.ip, port, protocol is Protocol.HTTP, world.trust_domain)
-        for port, protocol in sorted(container_protocols(world, endpoint).items())
-        if protocol in READABLE
-        for identity in identities
-    ]
-    return tuple(Judged(one, judge(policies, one)) for one in connections)
+    found = []
+    for port, protocol in sorted(container_protocols(world, endpoint).items()):
+        if protocol in READABLE:
+            # Where mTLS is disabled no certificate tells a proxy who calls: policies see nobody there, here as well.
+            proven = takes_mtls(world, endpoint, port)
+            for identity in identities:
+                http, principal = protocol is Protocol.HTTP, identity if proven else ""
+                connection = Connection(principal, endpoint.ip, port, http, world.trust_domain)
+                found.append(Judged(identity, connection, judge(policies, connection)))
+    return tuple(found)
 
 
 def unsure(found: Sequence[Judged]) -> frozenset[int]:
@@ -45,15 +49,14 @@ def unsure(found: Sequence[Judged]) -> frozenset[int]:
 
 def of_pod(found: Sequence[Judged]) -> tuple[KernelRule, ...]:
     """The rules of a pod: whatever none of them knows goes to the proxy."""
-    return (_OTHERS, *(rule for one in found if (rule := _rule(one.connection, one.judgement)) is not None))
+    return (_OTHERS, *(rule for one in found if (rule := _rule(one)) is not None))
 
 
-def _rule(connection: Connection, judgement: Judgement) -> KernelRule | None:
+def _rule(one: Judged) -> KernelRule | None:
     """None: the proxy. It is also who refuses in HTTP, with a status and the name of the rule."""
-    if judgement.allowed is None or (connection.http and not judgement.allowed):
+    port, http, found = one.connection.port, one.connection.http, one.judgement
+    if found.allowed is None or (http and not found.allowed):
         return None
-    verdict = "allow" if judgement.allowed else "deny"
     return KernelRule(
-        verdict, judgement.reason, connection.port, connection.identity, judgement.policy, judgement.rule,
-        connection.http,
-    )  # fmt: skip
+        "allow" if found.allowed else "deny", found.reason, port, one.source, found.policy, found.rule, http
+    )

@@ -205,3 +205,40 @@ def test_an_allow_policy_without_rules_denies_all() -> None:
     found = rules(compile_kernel(world(policy("{}")), NODE), API)
     assert found[90, WEB_ID] == KernelRule("deny", "no_allow_match", 90, WEB_ID)
     assert {port for port, _ in found} == {0, 90}
+
+
+def peer(spec: str) -> str:
+    head = "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: peer, namespace: shop}"
+    return f"{head}\nspec: {spec}"
+
+
+DISABLED = peer("{mtls: {mode: DISABLE}}")
+
+
+def test_where_mtls_is_disabled_policies_know_nobody() -> None:
+    web = policy(f"{{rules: [{FROM_WEB}]}}")
+    found = rules(compile_kernel(world(DISABLED, web), NODE), API)
+    assert found[90, WEB_ID] == KernelRule("deny", "no_allow_match", 90, WEB_ID)
+    assert (8080, WEB_ID) not in found
+    but_web = policy("{rules: [{from: [{source: {notServiceAccounts: [web]}}]}]}")
+    assert rules(compile_kernel(world(DISABLED, but_web), NODE), API)[90, WEB_ID].verdict == "allow"
+    assert rules(compile_kernel(world(DISABLED), NODE), API)[8080, WEB_ID] == KernelRule(
+        "allow", "ok", 8080, WEB_ID, http=True
+    )
+
+
+def test_mtls_disabled_on_one_port_is_that_ports() -> None:
+    one = peer("{selector: {matchLabels: {app: api}}, mtls: {mode: STRICT}, portLevelMtls: {90: {mode: DISABLE}}}")
+    found = rules(compile_kernel(world(one, policy(f"{{rules: [{FROM_WEB}]}}")), NODE), API)
+    assert {port: found[port, WEB_ID].verdict for port in (8080, 90)} == {8080: "allow", 90: "deny"}
+
+
+@settings(max_examples=200, deadline=None)
+@given(policies, st.sampled_from([API_ID, WEB_ID]), st.sampled_from(sorted(PORTS)))
+def test_without_mtls_any_two_identities_are_judged_alike(
+    given_: list[AuthorizationPolicy], source: str, port: int
+) -> None:
+    made = world_of(given_, DISABLED)
+    found = rules(compile_kernel(made, NODE), API)
+    one, other = most_specific(found, port, source), most_specific(found, port, DB_ID)
+    assert (one.verdict, one.reason, one.policy, one.rule) == (other.verdict, other.reason, other.policy, other.rule)

@@ -63,7 +63,7 @@ def policy(spec: str, name: str = "p", namespace: str = "shop") -> str:
     return f"apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {meta}\nspec: {spec}"
 
 
-def world_of(policies: Iterable[AuthorizationPolicy]) -> World:
+def world_of(policies: Iterable[AuthorizationPolicy], *texts: str) -> World:
     """The same with policies that are nouns already."""
-    made = world()
+    made = world(*texts)
     return dataclasses.replace(made, mesh=Mesh.of([*made.mesh.nouns.values(), *policies]))
