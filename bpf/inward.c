@@ -11,6 +11,10 @@
  * A dial to the pod's own address without the proxy's mark is a call of the pod to itself that the proxy carries (its own
  * service, with layer 7): it goes to the proxy's inbound listener, like a call of any other pod.
  *
+ * Its port is none that a client takes: the client's own connection has the same two addresses and the same server's port
+ * in this namespace, so that with one client's port both would be the same connection. The kernel gives clients ports below
+ * (ip_local_port_range of the pods); where all above are taken, as it did before, any.
+ *
  * The namespace needs the way over the loopback and back that addresses of others need anyway: a rule for the proxy's
  * mark, a local route, and tcp_fwmark_accept (`_local` in meshlab/runtimes/local/network.py). */
 #include "include/counters.h"
@@ -20,6 +24,8 @@
 #define LEVEL_SOCKET 1
 #define OPTION_BIND_TO_INTERFACE 62
 #define INBOUND_MARK 1337    /* as in meshlab/model/wire.py */
+#define PORT_TRIES 8
+#define INWARD_PORT(number) ((u16)(0xc000 | ((number) & 0x3fff)))    /* INWARD_PORTS of meshlab/model/wire.py */
 
 static inline int to_itself(struct bpf_sock_addr *ctx)
 {
@@ -33,6 +39,17 @@ static inline int to_itself(struct bpf_sock_addr *ctx)
     *kept = note;
     ctx->user_port = bpf_htons(PORT_INBOUND);
     return 1;
+}
+
+static inline void take_port(struct bpf_sock_addr *ctx, u32 source)
+{
+    struct { u16 family, port_be; u32 ip; u64 rest; } address = {.family = FAMILY_IPV4, .ip = source};    /* sockaddr_in */
+    for (u32 i = 0; i < PORT_TRIES; i++) {
+        address.port_be = bpf_htons(INWARD_PORT(bpf_get_prandom_u32()));
+        if (!bpf_bind(ctx, (struct sockaddr *)&address, sizeof(address)))
+            return;
+    }
+    count(COUNT_INWARD_PORTS_SHORT);
 }
 
 int inward(struct bpf_sock_addr *ctx)
@@ -49,5 +66,7 @@ int inward(struct bpf_sock_addr *ctx)
         return 1;
     if (!bpf_setsockopt(ctx, LEVEL_SOCKET, OPTION_BIND_TO_INTERFACE, &loopback, sizeof(loopback)))
         count(COUNT_INWARDS);
+    if (!sk->src_port)
+        take_port(ctx, source);
     return 1;
 }

@@ -14,7 +14,7 @@ from meshlab.bench import data_path, life, propagation, rows, scale
 from meshlab.errors import MeshlabError
 from meshlab.lab.session import Lab
 
-CASES = ("life", "data-path", "same-node", "propagation", "scale")
+CASES = ("life", "data-path", "same-node", "across-nodes", "propagation", "scale")
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 180)
 
 
@@ -35,6 +35,9 @@ def run(case: str, name: str) -> tuple[list[rows.Row], str]:
         return life.measure(name, _progress), life.CONDITIONS
     if case == "data-path":
         return _in_a_lab(name, lambda lab: data_path.measure(lab, _progress)), data_path.CONDITIONS
+    if case == "across-nodes":
+        found = _in_a_lab(name, lambda lab: data_path.measure_across_nodes(lab, _progress))
+        return found, data_path.ACROSS_NODES_CONDITIONS
     if case == "same-node":
         found = _in_a_lab(name, lambda lab: data_path.measure_same_node(lab, _progress))
         return found, data_path.SAME_NODE_CONDITIONS

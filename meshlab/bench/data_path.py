@@ -3,13 +3,14 @@ against a pair of Envoys configured by hand, in one run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from meshlab.bench import documents, handwritten
 from meshlab.bench.rows import Row, of_rounds
+from meshlab.model.services import HBONE
 
 if TYPE_CHECKING:
     from meshlab.lab.session import Lab
@@ -20,6 +21,10 @@ _COMMON = (
     " both pods, of proxies and agents, without wrk"
 )
 CONDITIONS = f"two nodes joined by veth pairs and bridges, {_COMMON}; hand-written: proxy/handwritten"
+ACROSS_NODES_CONDITIONS = (
+    f"two nodes joined by veth pairs and bridges, the Service's port declared as TCP, so that every proxy works at"
+    f" layer 4: by TLS of each connection, and by HBONE; {_COMMON}"
+)
 SAME_NODE_CONDITIONS = f"one node, veth pairs on one bridge, {_COMMON}; a row for every request with either plane"
 
 
@@ -58,6 +63,18 @@ def measure(lab: Lab, progress: Callable[[str], None]) -> list[Row]:
     ways.append(Way("hand-written", handwritten.CLIENT, handwritten.SERVER, handwritten.start(lab)))
     _rounds(lab, ways, progress)
     return _rows("data-path", ways)
+
+
+def measure_across_nodes(lab: Lab, progress: Callable[[str], None]) -> list[Row]:
+    """Between two nodes at layer 4: the same of each plane, and the sidecarless one against the pair of sidecars."""
+    tunnelled = [
+        *documents.workload("hbone-client", mode="sidecarless", node="node-1"),
+        *documents.workload("hbone-server", mode="sidecarless", node="node-2", protocol="tcp", tunnel=HBONE),
+    ]
+    ways = _deploy(lab, "node-1", "node-2", tunnelled, protocol="tcp")
+    ways.append(Way("sidecarless, HBONE", "hbone-client", "hbone-server", "http://hbone-server/"))
+    _rounds(lab, ways, progress)
+    return _rows("across-nodes", ways)
 
 
 def measure_same_node(lab: Lab, progress: Callable[[str], None]) -> list[Row]:
@@ -102,11 +119,13 @@ def _programs(lab: Lab, way: Way) -> list[Row]:
     return [*rows, Row("same-node", way.mode, "all rounds", "events lost", float(last["flows.dropped"]), "events")]
 
 
-def _deploy(lab: Lab, client: str, server: str, more: list[documents.Document] | None = None) -> list[Way]:
-    wanted = [documents.namespace(), *(more or [])]
+def _deploy(
+    lab: Lab, client: str, server: str, more: Sequence[documents.Document] = (), protocol: str = "http"
+) -> list[Way]:
+    wanted = [documents.namespace(), *more]
     for mode in _MODES:
         wanted += documents.workload(f"{mode}-client", mode=mode, node=client)
-        wanted += documents.workload(f"{mode}-server", mode=mode, node=server)
+        wanted += documents.workload(f"{mode}-server", mode=mode, node=server, protocol=protocol)
     lab.apply(wanted)
     lab.wait(timeout_s=120)
     return [Way(mode, f"{mode}-client", f"{mode}-server", f"http://{mode}-server/") for mode in _MODES]
@@ -143,7 +162,7 @@ def _cpu(lab: Lab, way: Way) -> float:
     way)."""
     resources = lab.resources()
     mine = resources["pod"].str.startswith((f"{way.client}-", f"{way.server}-"))
-    if way.mode == "sidecarless":
+    if way.mode.startswith("sidecarless"):
         mine |= resources["part"].isin(["node-proxy", "agent"])
     return float(resources[mine]["cpu_s"].sum())
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from meshlab.model.services import TUNNEL_LABEL
+
 NAMESPACE = "bench"
 PORT = 8080
 Document = dict[str, Any]
@@ -26,6 +28,8 @@ def workload(
     node: str = "",
     extra: tuple[Document, ...] = (),
     ready_path: str = "",
+    protocol: str = "http",
+    tunnel: str = "",
 ) -> list[Document]:
     """A ServiceAccount, a Deployment and a Service on port 80 of one name. `extra` containers come after the first."""
     labels = {"app": name, "meshlab.io/mode": mode}
@@ -51,8 +55,8 @@ def workload(
         {
             "apiVersion": "v1",
             "kind": "Service",
-            "metadata": meta,
-            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": 80, "targetPort": PORT}]},
+            "metadata": {**meta, "labels": {TUNNEL_LABEL: tunnel} if tunnel else {}},
+            "spec": {"selector": {"app": name}, "ports": [{"name": protocol, "port": 80, "targetPort": PORT}]},
         },
     ]
 

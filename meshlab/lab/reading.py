@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from meshlab.runtimes.base import Observed, PodStatus, Runtime
     from meshlab.telemetry.events import FlowEvent
 
-_QUIET_S = 1.5
-"""Three intervals at which proxies send their rows."""
+_QUIET_S, _FLUSHED_S = 1.5, 0.7
+"""Three intervals at which proxies send their rows, and one."""
 
 KINDS = {
     "Namespace": ("ns", "namespaces"),
@@ -165,7 +165,8 @@ async def _received(control: ControlClient) -> dict[str, int]:
 
 async def settle(control: ControlClient, runtime: Runtime, settle_s: float) -> None:
     """Wait until every flow row that the proxies have written so far has arrived, at most `settle_s` seconds, and not
-    longer than anything arrives at all (rows sent to a control plane that was being restarted never do).
+    longer than anything arrives at all (rows sent to a control plane that was being restarted never do). Where
+    connections may have ended of which a proxy has not told yet, that is one interval of its telling.
 
     Once more after all has arrived: what a proxy was just about to write when it was asked is not missed.
     """
@@ -181,9 +182,10 @@ async def settle(control: ControlClient, runtime: Runtime, settle_s: float) -> N
 async def _arrive(control: ControlClient, written: dict[str, LogCounters], deadline: float) -> bool:
     """Have all rows arrived, before the deadline or a pause of some flush intervals?"""
     last, moved = await _received(control), time.monotonic()
-    while any(last.get(pod, 0) < counters.written for pod, counters in written.items()):
-        if time.monotonic() > min(deadline, moved + _QUIET_S):
-            return False
+    while any(last.get(pod, 0) < counters.written + counters.connections for pod, counters in written.items()):
+        late = any(last.get(pod, 0) < counters.written for pod, counters in written.items())
+        if time.monotonic() > min(deadline, moved + (_QUIET_S if late else _FLUSHED_S)):
+            return not late
         await asyncio.sleep(0.05)
         received = await _received(control)
         if received != last:

@@ -10,7 +10,7 @@ from meshlab.model.ids import ROOT_NAMESPACE, Ref
 from meshlab.model.mesh import Mesh, ref_of
 from meshlab.model.policies import Action, AuthorizationPolicy, PeerAuthentication
 from meshlab.model.routes import HTTPRoute
-from meshlab.model.services import Service
+from meshlab.model.services import HBONE, TUNNEL_LABEL, Protocol, Service, port_protocol
 from meshlab.model.wire import PROXY_PORTS
 from meshlab.model.workloads import MODE_LABEL, Deployment, Labels, Mode, Namespace, Pod, PodTemplate, ServiceAccount
 
@@ -53,6 +53,7 @@ def _all(mesh: Mesh) -> Iterator[Found]:
     for policy in mesh.all(AuthorizationPolicy):
         yield from _principals(policy)
     for service in mesh.all(Service):
+        yield from _tunnel(service)
         if service.selector and not _selects(mesh, service.namespace, service.selector):
             yield ref_of(service), "selects no workload", "warning", "spec.selector", ""
 
@@ -84,6 +85,16 @@ def _mode(ref: Ref, labels: Labels, path: str) -> Iterator[Found]:
     where = f"{path}[{MODE_LABEL}]"
     if mode not in {m.value for m in Mode}:
         yield ref, f"unknown plane {mode!r}", "error", where, "expected sidecar, sidecarless or none"
+
+
+def _tunnel(service: Service) -> Iterator[Found]:
+    wanted, where = service.labels.get(TUNNEL_LABEL), f"metadata.labels[{TUNNEL_LABEL}]"
+    if wanted is None:
+        return
+    if wanted != HBONE:
+        yield ref_of(service), f"unknown tunnel {wanted!r}", "error", where, f"expected {HBONE}"
+    elif not any(port_protocol(port) in (Protocol.TCP, Protocol.TLS, Protocol.AUTO) for port in service.ports):
+        yield ref_of(service), "no port of it carries raw connections", "warning", where, "requests share connections"
 
 
 def _template(mesh: Mesh, ref: Ref, namespace: str, template: PodTemplate, prefix: str) -> Iterator[Found]:

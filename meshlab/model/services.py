@@ -9,6 +9,8 @@ from meshlab.model.ids import service_host
 from meshlab.model.workloads import Labels
 
 HEADLESS = "None"
+TUNNEL_LABEL, HBONE = "meshlab.io/tunnel", "hbone"
+"""On a Service: raw connections to its pods share tunnels, one per pair of pods."""
 
 
 class Protocol(StrEnum):
@@ -47,6 +49,11 @@ class Service:
     @property
     def host(self) -> str:
         return service_host(self.name, self.namespace)
+
+    @property
+    def tunnelled(self) -> bool:
+        """Are raw connections to it to go through HBONE?"""
+        return self.labels.get(TUNNEL_LABEL) == HBONE
 
     @property
     def headless(self) -> bool:

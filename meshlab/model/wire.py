@@ -14,5 +14,9 @@ PROXY_PORTS = range(15000, 15100)
 PROXY_UID = 1337
 """The user and group of every proxy; its traffic is not intercepted."""
 
+CLIENT_PORTS, INWARD_PORTS = range(20480, 49152), range(49152, 65536)
+"""The ports that the kernel gives a pod's own calls (as many as it has by itself), and those from which a node's proxy
+calls an application with the client's address: so that no connection is taken for one of the other kind."""
+
 INBOUND_MARK = 1337
 """Mark of the connections that a proxy makes to its own application with the client's source address."""

@@ -120,7 +120,7 @@ def test_a_headless_service_has_clusters_but_no_listener() -> None:
     snapshot = compile_pod(world(), WEB)
     assert "outbound|7000||peers.shop.svc.cluster.local" in snapshot.resources[CLUSTER]
     assert set(snapshot.resources[LISTENER]) == {
-        "outbound", "inbound", "health", "stats",
+        "outbound", "inbound", "hbone", "health", "stats",
         "outbound_10.96.0.1_80", "outbound_10.96.0.1_90", "outbound_10.96.0.1_70", "outbound_10.96.0.2_70",
     }  # fmt: skip
 

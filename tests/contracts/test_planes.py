@@ -214,7 +214,8 @@ def test_websocket_passes_both_ways(lab: Lab, target: str) -> None:
 def test_raw_tcp_arrives_byte_for_byte(lab: Lab, target: str) -> None:
     message = "\x01 not http \n" * 101
     assert clients.run(lab, CLIENT, clients.TCP, target, 9000, "", message)["echoed"] == message
-    found = rows(lab, 2, kind="connection", destination_workload=target, destination_port=9000)
+    found = lab.flows()  # it waits for the rows of connections that have ended, too
+    found = found[(found["destination_workload"] == target) & (found["destination_port"] == 9000)]
     both_ends(found, "tcp", request_bytes=len(message), response_bytes=len(message))
 
 

@@ -15,7 +15,7 @@ import psutil
 
 from meshlab import Lab
 from meshlab.assets import sample_text
-from meshlab.kit import cgroups
+from meshlab.kit import bpffs, cgroups
 from meshlab.kit.layout import Layout
 
 GET = "import urllib.request,sys; print(urllib.request.urlopen(sys.argv[1], timeout=5).read().decode())"
@@ -94,7 +94,7 @@ def left_of(name: str) -> list[str]:
     root = Layout.of(name).root
     found += [f"process {p.pid} of {root}" for p in psutil.process_iter(["cmdline"])
               if any(str(root) in word for word in p.info["cmdline"] or [])]  # fmt: skip
-    pins = Path("/sys/fs/bpf/meshlab", name)
+    pins = bpffs.pins_of(name)
     found += [str(path) for path in (root, cgroups.lab_group(name), pins) if path.exists()]
     found += [f"link {line}" for line in _words(["ip", "-o", "link"]) if f"ml-{name}" in line]
     return found

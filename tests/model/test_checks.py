@@ -52,6 +52,19 @@ def test_a_plane_is_sidecar_sidecarless_or_none() -> None:
     assert found(SHOP.replace("meshlab.io/mode: sidecar", "meshlab.io/mode: sidecarless"), "error") == []
 
 
+def test_a_tunnel_is_hbone_and_for_raw_connections() -> None:
+    head = "kind: Service\nmetadata: {name: reviews, namespace: shop"
+
+    def labelled(value: str) -> str:
+        return SHOP.replace(head, f"{head}, labels: {{meshlab.io/tunnel: {value}}}")
+
+    (error,) = found(labelled("http3"), "error")
+    assert "reviews metadata.labels[meshlab.io/tunnel]: unknown tunnel 'http3' expected hbone" in error
+    (warning,) = found(labelled("hbone"), "warning")
+    assert "no port of it carries raw connections" in warning
+    assert found(labelled("hbone"), "error") == []
+
+
 def test_an_image_needs_a_command_or_is_built_in() -> None:
     other = SHOP.replace("image: meshlab/echo", "image: nginx:1", 1)
     (error,) = found(other, "error")

@@ -1,8 +1,8 @@
 """World x pod -> the xDS resources of that pod's sidecar.
 
 In: a frozen World. Out: a `Snapshot` of serialised resources; `check` says what in it does not hang together.
-`compile/plan.py` says what the pod needs to know (pure nouns), then one file per type: `listeners_out.py`,
-`listeners_in.py`, `routes.py`, `clusters.py`, `endpoints.py`, with `rbac.py`, `tls.py` and `http.py` in their service.
+`compile/plan.py` says what the pod needs to know (pure nouns), then one file per type: `listeners.py`, `routes.py`,
+`clusters.py`, `endpoints.py`, with `filters.py`, `rbac.py`, `tls.py` and `hbone.py` in their service.
 """
 
 from meshlab.compile.plan import seated

@@ -13,12 +13,12 @@ from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as http
 from google.protobuf.struct_pb2 import Struct
 
-from meshlab.compile.plan import Target
-from meshlab.compile.xds import tls
+from meshlab.compile.plan import Target, container_protocols
+from meshlab.compile.xds import hbone, tls
 from meshlab.compile.xds.endpoints import socket
 from meshlab.compile.xds.pack import any_of, seconds, u32
 from meshlab.compile.xds.plan import OWN, Seat
-from meshlab.model.world import World
+from meshlab.model.world import Endpoint, World
 
 PASSTHROUGH = "passthrough"
 _ALPN = {"h1": tls.ALPN_H1, "h2": tls.ALPN_H2, "tcp": tls.ALPN_TCP}
@@ -29,15 +29,20 @@ _MANY = 1 << 20
 def for_target(world: World, target: Target, variant: str, seat: Seat = OWN) -> cluster.Cluster:
     """Least request (P2C), outlier detection, mesh TLS where the endpoint takes it."""
     ids = sorted({str(world.identity(pod)) for pod in world.selected(target.service)})
-    made = _base(target.cluster(variant), variant, seat)
+    tunnel = variant == "tcp" and hbone.port_of(world, target)
+    made = _base(target.cluster(variant), "hbone" if tunnel else variant, seat)
     made.type = cluster.Cluster.EDS
+    places = hbone.endpoints_of(target) if tunnel else target.endpoints
     made.eds_cluster_config.CopyFrom(
-        cluster.Cluster.EdsClusterConfig(eds_config=tls.ads(), service_name=seat.name(target.endpoints))
+        cluster.Cluster.EdsClusterConfig(eds_config=tls.ads(), service_name=seat.name(places))
     )
     made.lb_policy = cluster.Cluster.LEAST_REQUEST
     made.outlier_detection.CopyFrom(_outlier())
     made.ignore_health_on_host_removal = True
-    _secure(made, variant, ids, seat)
+    if tunnel:
+        made.transport_socket.CopyFrom(tls.upstream(tls.ALPN_HBONE, ids, seat.svid))
+    else:
+        _secure(made, variant, ids, seat)
     return made
 
 
@@ -57,6 +62,22 @@ def original_dst(name: str, seat: Seat = OWN) -> cluster.Cluster:
     made.type = cluster.Cluster.ORIGINAL_DST
     made.lb_policy = cluster.Cluster.CLUSTER_PROVIDED
     return made
+
+
+def for_tunnels(world: World, endpoint: Endpoint, seat: Seat = OWN) -> list[cluster.Cluster]:
+    """To the pod's own application, from tunnels: to a port that a Service declares, and to the address that the
+    tunnel's client has named."""
+    named = original_dst(hbone.INBOUND, seat)
+    named.original_dst_lb_config.use_http_header = True
+    named.original_dst_lb_config.http_header_name = ":authority"
+    found = [named]
+    for port in container_protocols(world, endpoint):
+        made = _base(hbone.inbound(port), "tcp", seat)
+        made.type = cluster.Cluster.STATIC
+        made.load_assignment.cluster_name = made.name
+        made.load_assignment.endpoints.add().lb_endpoints.add().endpoint.address.CopyFrom(socket(endpoint.ip, port))
+        found.append(made)
+    return found
 
 
 def _base(name: str, variant: str, seat: Seat) -> cluster.Cluster:
@@ -80,6 +101,8 @@ def _base(name: str, variant: str, seat: Seat) -> cluster.Cluster:
         options.explicit_http_config.http_protocol_options.CopyFrom(protocol.Http1ProtocolOptions())
     elif variant == "h2":
         options.explicit_http_config.http2_protocol_options.CopyFrom(protocol.Http2ProtocolOptions())
+    elif variant == "hbone":
+        options.explicit_http_config.http2_protocol_options.CopyFrom(hbone.OPTIONS)
     else:
         options.use_downstream_protocol_config.http_protocol_options.CopyFrom(protocol.Http1ProtocolOptions())
         options.use_downstream_protocol_config.http2_protocol_options.CopyFrom(protocol.Http2ProtocolOptions())

@@ -8,7 +8,9 @@ from envoy.config.endpoint.v3 import endpoint_components_pb2 as components
 from envoy.config.endpoint.v3 import endpoint_pb2 as endpoint_proto
 
 from meshlab.compile.plan import Target, takes_mtls
+from meshlab.compile.xds import hbone
 from meshlab.compile.xds.plan import OWN, Seat
+from meshlab.model.wire import HBONE_PORT
 from meshlab.model.world import World, target_port
 
 
@@ -17,18 +19,24 @@ def socket(ip: str, port: int, netns: str = "") -> address.Address:
     return address.Address(socket_address=found)
 
 
-def assignment(world: World, target: Target, seat: Seat = OWN) -> endpoint_proto.ClusterLoadAssignment:
+def assignment(
+    world: World, target: Target, seat: Seat = OWN, *, tunnel: bool = False
+) -> endpoint_proto.ClusterLoadAssignment:
+    """`tunnel`: the same pods at the port of their tunnels."""
     found = []
     for pod in world.selected(target.service):
         port = target_port(target.port, pod)
         if not pod.ready or port is None:
             continue
-        host = components.LbEndpoint(endpoint=components.Endpoint(address=socket(pod.ip, port)))
+        host = components.LbEndpoint(
+            endpoint=components.Endpoint(address=socket(pod.ip, HBONE_PORT if tunnel else port))
+        )
         host.load_balancing_weight.value = 1
-        if takes_mtls(world, pod, port):
+        if not tunnel and takes_mtls(world, pod, port):
             match = core.Metadata()
             match.filter_metadata["envoy.transport_socket_match"]["tls"] = "meshlab"
             host.metadata.CopyFrom(match)
         found.append(host)
     groups = [components.LocalityLbEndpoints(lb_endpoints=found)] if found else []
-    return endpoint_proto.ClusterLoadAssignment(cluster_name=seat.name(target.endpoints), endpoints=groups)
+    name = hbone.endpoints_of(target) if tunnel else target.endpoints
+    return endpoint_proto.ClusterLoadAssignment(cluster_name=seat.name(name), endpoints=groups)

@@ -18,7 +18,7 @@ from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp
 from envoy.type.tracing.v3 import custom_tag_pb2 as tag
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from meshlab.compile.xds import tls
+from meshlab.compile.xds import hbone, tls
 from meshlab.compile.xds.pack import any_of, seconds, u32
 from meshlab.compile.xds.plan import OWN, Seat
 from meshlab.compile.xds.rbac import compile_rules
@@ -26,8 +26,16 @@ from meshlab.model.policies import Action
 from meshlab.model.world import Endpoint, World
 
 ADS_CLUSTER = "ads"
+_IDLE_S = 3600
+_ROUTER = hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router()))
 _LOG_BUFFER_BYTES = 1 << 20
 """About 2,000 rows: what a proxy keeps while the control plane restarts. What does not fit, Envoy counts as dropped."""
+GUARDS = tuple(
+    hcm.HttpFilter(name=f"envoy.filters.http.rbac.{action}", typed_config=any_of(http_rbac.RBAC()))
+    for action in ("deny", "allow")
+)
+"""DENY, then ALLOW. Their rules come with the routes, so that a change holds from the next request on and no
+connection has to end for it."""
 _TAGS = {
     "upstream_san": "%UPSTREAM_PEER_URI_SAN%",
     "upstream_tls": "%UPSTREAM_TLS_VERSION%",
@@ -37,10 +45,11 @@ _TAGS = {
 }
 
 
-def access_log(direction: str, kind: str, seat: Seat = OWN) -> accesslog.AccessLog:
+def access_log(direction: str, kind: str, seat: Seat = OWN, *, tunnel: str = "") -> accesslog.AccessLog:
     """Every request (`kind` http) or connection (tcp) to the control plane, batched. A shared Envoy says for which
-    pod it speaks."""
-    tags = {**_TAGS, "direction": direction, **({"pod": seat.pod} if seat.pod else {})}
+    pod it speaks; of what goes through a tunnel is told where to."""
+    optional = {"pod": seat.pod, "tunnel": tunnel}
+    tags = {**_TAGS, "direction": direction, **{name: value for name, value in optional.items() if value}}
     common = als.CommonGrpcAccessLogConfig(
         log_name=f"{direction}-{kind}",
         transport_api_version=tls.ads().resource_api_version,
@@ -82,10 +91,7 @@ def manager(
         stat_prefix=direction,
         codec_type=hcm.HttpConnectionManager.HTTP2 if http2 else hcm.HttpConnectionManager.AUTO,
         access_log=[access_log(direction, "http", seat)],
-        http_filters=[
-            *guards,
-            hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router())),
-        ],
+        http_filters=[*guards, _ROUTER],
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         merge_slashes=True,
         path_with_escaped_slashes_action=hcm.HttpConnectionManager.UNESCAPE_AND_FORWARD,
@@ -96,7 +102,7 @@ def manager(
     made.normalize_path.value = True
     made.skip_xff_append = True
     made.generate_request_id.value = False
-    made.common_http_protocol_options.idle_timeout.CopyFrom(seconds(3600))
+    made.common_http_protocol_options.idle_timeout.CopyFrom(seconds(_IDLE_S))
     if rds:
         made.rds.route_config_name = seat.name(rds)
         made.rds.config_source.CopyFrom(tls.ads())
@@ -105,31 +111,48 @@ def manager(
     return lc.Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(made))
 
 
-def tcp_proxy(direction: str, cluster: str, seat: Seat = OWN) -> lc.Filter:
-    log = access_log(direction, "tcp", seat)
+def terminator(rds: str, seat: Seat) -> lc.Filter:
+    """The end of tunnels: each CONNECT becomes a connection, and leaves the row of one."""
+    made = hcm.HttpConnectionManager(
+        stat_prefix="hbone",
+        codec_type=hcm.HttpConnectionManager.HTTP2,
+        access_log=[access_log("inbound", "http", seat, tunnel="%REQ(:AUTHORITY)%")],
+        http_filters=[*GUARDS, _ROUTER],
+        http2_protocol_options=hbone.OPTIONS,
+        upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT")],
+        stream_idle_timeout=seconds(_IDLE_S),
+    )
+    made.generate_request_id.value = False
+    made.common_http_protocol_options.idle_timeout.CopyFrom(seconds(_IDLE_S))
+    made.rds.route_config_name = seat.name(rds)
+    made.rds.config_source.CopyFrom(tls.ads())
+    return lc.Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(made))
+
+
+def tcp_proxy(direction: str, cluster: str, seat: Seat = OWN, *, tunnel: str = "") -> lc.Filter:
+    """`tunnel`: the authority of the HTTP/2 CONNECT that carries the bytes to the cluster, as a format string."""
+    log = access_log(direction, "tcp", seat, tunnel=tunnel)
     made = tcp.TcpProxy(stat_prefix=f"{direction}_tcp", cluster=seat.name(cluster), access_log=[log])
-    made.idle_timeout.CopyFrom(seconds(3600))
+    if tunnel:
+        made.tunneling_config.hostname = tunnel
+    made.idle_timeout.CopyFrom(seconds(_IDLE_S))
     return lc.Filter(name="envoy.filters.network.tcp_proxy", typed_config=any_of(made))
 
 
-GUARDS = tuple(
-    hcm.HttpFilter(name=f"envoy.filters.http.rbac.{action}", typed_config=any_of(http_rbac.RBAC()))
-    for action in ("deny", "allow")
-)
-"""DENY, then ALLOW. Their rules come with the routes, so that a change holds from the next request on and no
-connection has to end for it."""
-
-
-def http_rules(world: World, endpoint: Endpoint) -> dict[str, AnyMessage]:
-    """The rules of the guards, by filter name, for a virtual host."""
+def http_rules(world: World, endpoint: Endpoint, *, tunnel: bool = False) -> dict[str, AnyMessage]:
+    """The rules of the guards, by filter name, for a virtual host: of requests, or of connections in a tunnel."""
     found = {}
     for action in (Action.DENY, Action.ALLOW):
-        rules = compile_rules(world, endpoint, action, http=True)
+        rules = compile_rules(world, endpoint, action, http=not tunnel, tunnel=tunnel)
         if rules is not None:
-            shadow = rbac.RBAC(action=rules.action, policies=rules.policies) if action is Action.ALLOW else None
-            config = http_rbac.RBACPerRoute(rbac=http_rbac.RBAC(rules=rules, shadow_rules=shadow))
+            config = http_rbac.RBACPerRoute(rbac=http_rbac.RBAC(rules=rules, shadow_rules=_named(rules, action)))
             found[f"envoy.filters.http.rbac.{action.lower()}"] = any_of(config)
     return found
+
+
+def _named(rules: rbac.RBAC, action: Action) -> rbac.RBAC | None:
+    """The same rules as shadow rules: of these alone Envoy tells which one has allowed."""
+    return rules if action is Action.ALLOW else None
 
 
 def tcp_guards(world: World, endpoint: Endpoint) -> list[lc.Filter]:
@@ -138,6 +161,7 @@ def tcp_guards(world: World, endpoint: Endpoint) -> list[lc.Filter]:
     for action in (Action.DENY, Action.ALLOW):
         rules = compile_rules(world, endpoint, action, http=False)
         if rules is not None:
-            config = network_rbac.RBAC(rules=rules, stat_prefix=f"{action.lower()}_")
+            prefix = f"{action.lower()}_"
+            config = network_rbac.RBAC(rules=rules, shadow_rules=_named(rules, action), stat_prefix=prefix)
             found.append(lc.Filter(name=f"envoy.filters.network.rbac.{action.lower()}", typed_config=any_of(config)))
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from envoy.config.cluster.v3 import cluster_pb2 as cluster
 from envoy.config.listener.v3 import listener_components_pb2 as lc
 from envoy.config.listener.v3 import listener_pb2 as listener
@@ -11,15 +13,17 @@ from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_p
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.listener.original_src.v3 import original_src_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from envoy.type.matcher.v3 import regex_pb2 as regex
+from envoy.type.matcher.v3 import string_pb2 as string
 
 from meshlab.compile.plan import Target, container_protocols, mtls_mode, takes_mtls, targets, variants
-from meshlab.compile.xds import clusters, filters, routes, tls
+from meshlab.compile.xds import clusters, filters, hbone, routes, tls
 from meshlab.compile.xds.endpoints import socket
 from meshlab.compile.xds.pack import any_of, seconds
 from meshlab.compile.xds.plan import HTTP, OWN, Seat
 from meshlab.model.policies import MtlsMode
 from meshlab.model.services import Protocol
-from meshlab.model.wire import HEALTH_PORT, INBOUND_MARK, INBOUND_PORT, OUTBOUND_PORT, STATS_PORT
+from meshlab.model.wire import HBONE_PORT, HEALTH_PORT, INBOUND_MARK, INBOUND_PORT, OUTBOUND_PORT, STATS_PORT
 from meshlab.model.workloads import Mode
 from meshlab.model.world import Endpoint, World
 
@@ -163,12 +167,15 @@ def for_target(world: World, target: Target) -> listener.Listener | None:
 def _target_chains(world: World, target: Target, seat: Seat) -> list[lc.FilterChain]:
     """A chain per variant; in a shared Envoy each matches the ClusterIP and the port."""
     found = []
+    tunnel = hbone.port_of(world, target)
     for variant in target.variants:
         http = variant in ("h1", "h2")
         inner = (
             filters.manager("outbound", rds=routes.name_of(target, variant), seat=seat)
             if http
-            else filters.tcp_proxy("outbound", target.cluster(variant), seat)
+            else filters.tcp_proxy(
+                "outbound", target.cluster(variant), seat, tunnel=f"{target.service.host}:{tunnel}" if tunnel else ""
+            )
         )
         match = lc.FilterChainMatch()
         if seat.pod:
@@ -244,6 +251,50 @@ def inbound_routes(world: World, endpoint: Endpoint, seat: Seat = OWN) -> list[r
             made.virtual_hosts[0].typed_per_filter_config[name].CopyFrom(config)
         found.append(made)
     return found
+
+
+def tunnels(world: World, seat: Seat = OWN) -> listener.Listener:
+    """15008: HBONE, whatever plane it comes from."""
+    made = _listener("hbone", "0.0.0.0", HBONE_PORT, [_SOURCE], seat)
+    made.traffic_direction = 1
+    chain = made.filter_chains.add(filters=[filters.terminator(hbone.INBOUND, seat)])
+    chain.transport_socket.CopyFrom(tls.downstream(tls.ALPN_HBONE, world.trust_domain, seat.svid))
+    return made
+
+
+def tunnel_routes(world: World, endpoint: Endpoint, seat: Seat = OWN) -> route_pb2.RouteConfiguration:
+    """From the authority of a CONNECT to the application, never to a port of the proxy's; and with it the rules, as
+    they hold for connections: they see the same port in the same words, so `:09000` leads nowhere."""
+    host = rc.VirtualHost(name="any", domains=["*"], routes=[_refused(r".*:150\d\d")])
+    host.routes.extend(
+        _connect(rf"[^:]+:{port}", hbone.inbound(port), seat) for port in container_protocols(world, endpoint)
+    )
+    host.routes.append(_connect(rf"{re.escape(endpoint.ip)}:[1-9]\d*", hbone.INBOUND, seat))
+    for name, config in filters.http_rules(world, endpoint, tunnel=True).items():
+        host.typed_per_filter_config[name].CopyFrom(config)
+    made = route_pb2.RouteConfiguration(name=seat.name(hbone.INBOUND), virtual_hosts=[host])
+    made.validate_clusters.value = False
+    return made
+
+
+def _authority(pattern: str) -> rc.RouteMatch:
+    whole = string.StringMatcher(safe_regex=regex.RegexMatcher(regex=pattern))
+    made = rc.RouteMatch(headers=[rc.HeaderMatcher(name=":authority", string_match=whole)])
+    made.connect_matcher.SetInParent()
+    return made
+
+
+def _refused(pattern: str) -> rc.Route:
+    made = rc.Route(match=_authority(pattern))
+    made.direct_response.status = 404
+    return made
+
+
+def _connect(pattern: str, cluster: str, seat: Seat) -> rc.Route:
+    made = rc.Route(match=_authority(pattern), route=rc.RouteAction(cluster=seat.name(cluster)))
+    made.route.timeout.CopyFrom(seconds(0))
+    made.route.upgrade_configs.add(upgrade_type="CONNECT").connect_config.SetInParent()
+    return made
 
 
 # the proxy's own

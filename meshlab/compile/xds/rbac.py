@@ -17,8 +17,11 @@ from meshlab.model.policies import Action, Condition, Operation, Rule, Source
 from meshlab.model.world import Endpoint, World
 
 
-def compile_rules(world: World, endpoint: Endpoint, action: Action, *, http: bool) -> rbac.RBAC | None:
-    """The rules of one action; None where no policy of that action selects the workload.
+def compile_rules(
+    world: World, endpoint: Endpoint, action: Action, *, http: bool, tunnel: bool = False
+) -> rbac.RBAC | None:
+    """The rules of one action; None where no policy of that action selects the workload. `tunnel`: they are asked of an
+    HTTP/2 CONNECT, for the connection inside it.
 
     On TCP a rule of an ALLOW policy that asks for layer-7 attributes never matches; that of a DENY policy matches on
     the rest (Istio).
@@ -31,8 +34,8 @@ def compile_rules(world: World, endpoint: Endpoint, action: Action, *, http: boo
         for index, rule in enumerate(policy.rules):
             if not http and action is Action.ALLOW and rule.layer7:
                 continue
-            scope = _Scope(world.trust_domain, policy.namespace)
-            made.policies[rule_name(policy, index)].CopyFrom(_policy(scope, rule, http=http))
+            scope = _Scope(world.trust_domain, policy.namespace, http, tunnel)
+            made.policies[rule_name(policy, index)].CopyFrom(_policy(scope, rule))
     return made
 
 
@@ -42,18 +45,20 @@ class _Scope:
 
     trust_domain: str
     namespace: str
+    http: bool
+    tunnel: bool
 
 
-def _policy(scope: _Scope, rule: Rule, *, http: bool) -> rbac.Policy:
-    operations = [_and_permission(list(_operation(one, http=http))) for one in rule.operations]
+def _policy(scope: _Scope, rule: Rule) -> rbac.Policy:
+    operations = [_and_permission(list(_operation(scope, one))) for one in rule.operations]
     sources = [_and_principal(list(_source(scope, one))) for one in rule.sources]
     permissions = [_or_permission(operations)] if operations else []
     principals = [_or_principal(sources)] if sources else []
     for condition in rule.conditions:
-        if condition.key.startswith("request.") and not http:
+        if condition.key.startswith("request.") and not scope.http:
             continue
         if condition.key.startswith(("destination.", "connection.")):
-            permissions.append(_condition_permission(condition))
+            permissions.append(_condition_permission(scope, condition))
         else:
             principals.append(_condition_principal(scope, condition))
     return rbac.Policy(permissions=[_and_permission(permissions)], principals=[_and_principal(principals)])
@@ -138,11 +143,11 @@ def _source_ip(value: str) -> rbac.Principal:
     return rbac.Principal(direct_remote_ip=_cidr(value))
 
 
-def _operation(operation: Operation, *, http: bool) -> Iterable[rbac.Permission]:
+def _operation(scope: _Scope, operation: Operation) -> Iterable[rbac.Permission]:
     fields: list[tuple[tuple[str, ...], tuple[str, ...], Callable[[str], rbac.Permission]]] = [
-        (operation.ports, operation.not_ports, _port)
+        (operation.ports, operation.not_ports, lambda value: _port(scope, value))
     ]
-    if http:
+    if scope.http:
         fields += [
             (operation.hosts, operation.not_hosts, lambda value: _header(":authority", value, ignore_case=True)),
             (operation.methods, operation.not_methods, lambda value: _header(":method", value)),
@@ -155,7 +160,11 @@ def _operation(operation: Operation, *, http: bool) -> Iterable[rbac.Permission]
             yield rbac.Permission(not_rule=_or_permission([one(value) for value in not_values]))
 
 
-def _port(value: str) -> rbac.Permission:
+def _port(scope: _Scope, value: str) -> rbac.Permission:
+    """In a tunnel the connection's own port is HBONE's: where it is to go, its authority says."""
+    if scope.tunnel:
+        suffix = string_pb2.StringMatcher(suffix=f":{int(value)}")
+        return rbac.Permission(header=rc.HeaderMatcher(name=":authority", string_match=suffix))
     return rbac.Permission(destination_port=int(value))
 
 
@@ -170,10 +179,10 @@ def _path(value: str) -> rbac.Permission:
     return rbac.Permission(url_path=path_pb2.PathMatcher(path=_text(value)))
 
 
-def _condition_permission(condition: Condition) -> rbac.Permission:
+def _condition_permission(scope: _Scope, condition: Condition) -> rbac.Permission:
     known: dict[str, Callable[[str], rbac.Permission]] = {
         "destination.ip": lambda value: rbac.Permission(destination_ip=_cidr(value)),
-        "destination.port": _port,
+        "destination.port": lambda value: _port(scope, value),
         "connection.sni": lambda value: rbac.Permission(requested_server_name=_text(value)),
     }
     one = known[condition.key]

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from meshlab.compile.plan import container_protocols, seated, targets
-from meshlab.compile.xds import clusters, endpoints, listeners, routes
+from meshlab.compile.xds import clusters, endpoints, hbone, listeners, routes
 from meshlab.compile.xds.pack import resource
 from meshlab.compile.xds.plan import OWN, Seat
 from meshlab.model.snapshot import Resource, Snapshot
@@ -46,7 +46,9 @@ def _outwards(world: World, seat: Seat) -> dict[str, Named]:
     beyond = clusters.original_dst(clusters.PASSTHROUGH, seat)
     made = [routes.configuration(world, t, v, seat) for t in found for v in t.variants if v != "tcp"]
     own = [listeners.health(seat), listeners.stats(seat)]
-    places = [endpoints.assignment(world, t, seat) for t in found]
+    tunnels = [t for t in found if "tcp" in t.variants and hbone.port_of(world, t)]
+    places = [endpoints.assignment(world, t, seat) for t in found if t.variants != ("tcp",) or t not in tunnels]
+    places += [endpoints.assignment(world, t, seat, tunnel=True) for t in tunnels]
     return {
         CLUSTER: _named([*services, *direct, beyond]),
         ENDPOINTS: {one.cluster_name: resource(one.cluster_name, one) for one in places},
@@ -58,10 +60,12 @@ def _outwards(world: World, seat: Seat) -> dict[str, Named]:
 def _inwards(world: World, endpoint: Endpoint, seat: Seat) -> dict[str, Named]:
     """Clusters, listener and routes of all that enters a pod."""
     ports = (0, *container_protocols(world, endpoint))
+    places = [clusters.original_dst(f"inbound|{port}||", seat) for port in ports]
+    made = [*listeners.inbound_routes(world, endpoint, seat), listeners.tunnel_routes(world, endpoint, seat)]
     return {
-        CLUSTER: _named([clusters.original_dst(f"inbound|{port}||", seat) for port in ports]),
-        LISTENER: _named([listeners.inbound(world, endpoint, seat)]),
-        ROUTE: _named(listeners.inbound_routes(world, endpoint, seat)),
+        CLUSTER: _named([*places, *clusters.for_tunnels(world, endpoint, seat)]),
+        LISTENER: _named([listeners.inbound(world, endpoint, seat), listeners.tunnels(world, seat)]),
+        ROUTE: _named(made),
     }
 
 

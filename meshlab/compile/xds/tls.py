@@ -15,7 +15,7 @@ from meshlab.compile.xds.pack import any_of, resource, u32
 from meshlab.model.snapshot import Resource
 
 BUNDLE = "ROOTCA"
-ALPN_TCP, ALPN_H1, ALPN_H2 = "meshlab", "meshlab-h1", "meshlab-h2"
+ALPN_TCP, ALPN_H1, ALPN_H2, ALPN_HBONE = "meshlab", "meshlab-h1", "meshlab-h2", "h2"
 _PARAMS = common.TlsParameters(
     tls_minimum_protocol_version=common.TlsParameters.TLSv1_3,
     tls_maximum_protocol_version=common.TlsParameters.TLSv1_3,

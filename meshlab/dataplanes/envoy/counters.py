@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from meshlab.model.wire import ADMIN_PORT
 
 _PREFIX = "access_logs.grpc_access_log."
+_CONNECTIONS = re.compile(r"tcp\..*\.downstream_cx_total|listener\..*\.no_filter_chain_match")
+_ASKED = "grpc_access_log|downstream_cx_total|no_filter_chain_match"
 _LINE = re.compile(rb"^([\w.|:-]+): (\d+)\r?$", re.MULTILINE)
 # bash speaks TCP by itself: no curl is needed in the pod, and a whole round costs a few milliseconds.
 _ASK = (
@@ -18,20 +20,25 @@ _ASK = (
 
 @dataclass(frozen=True)
 class LogCounters:
-    """Flow rows of one proxy since it started: `written` to its buffer, `dropped` because the buffer was full."""
+    """Flow rows of one proxy since it started: `written` to its buffer, `dropped` because the buffer was full.
+
+    Envoy counts the rows of requests as they are written, those of connections as they leave the buffer: so there are
+    at most `connections` more, of which some may still be open."""
 
     written: int = 0
     dropped: int = 0
+    connections: int = 0
 
 
-def stats_command(pattern: str = _PREFIX, port: int = ADMIN_PORT) -> list[str]:
+def stats_command(pattern: str = _ASKED, port: int = ADMIN_PORT) -> list[str]:
     """The command, run inside the pod, that prints the counters whose names match a regular expression."""
     return ["bash", "-c", _ASK.format(port=port, filter=pattern)]
 
 
 def parse_stats(answer: bytes) -> dict[str, int]:
     """Counter and gauge values by name, from what `stats_command` printed."""
-    return {name.decode(): int(value) for name, value in _LINE.findall(answer)}
+    body = answer.partition(b"\r\n\r\n")[2]
+    return {name.decode(): int(value) for name, value in _LINE.findall(body)}
 
 
 def agent_counters(answer: bytes) -> LogCounters:
@@ -42,4 +49,7 @@ def agent_counters(answer: bytes) -> LogCounters:
 
 def log_counters(answer: bytes) -> LogCounters:
     stats = parse_stats(answer)
-    return LogCounters(stats.get(f"{_PREFIX}logs_written", 0), stats.get(f"{_PREFIX}logs_dropped", 0))
+    requests, left = stats.get(f"{_PREFIX}logs_written", 0), stats.get(f"{_PREFIX}grpc_entries_flushed", 0)
+    connections = sum(value for name, value in stats.items() if _CONNECTIONS.fullmatch(name))
+    more = max(0, requests + connections - max(requests, left))
+    return LogCounters(max(requests, left), stats.get(f"{_PREFIX}logs_dropped", 0), more)

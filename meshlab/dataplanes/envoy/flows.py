@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from envoy.data.accesslog.v3 import accesslog_pb2 as log
@@ -65,7 +66,8 @@ def decode(payload: bytes, reporter: str, peers: Peers) -> Iterator[FlowEvent]:
         return pods.get(common.custom_tags.get("pod") or reporter, {})
 
     for http in message.http_logs.log_entry:
-        yield _http(http, mine(http.common_properties), peers)
+        end = _tunnelled if _tag(http.common_properties.custom_tags, "tunnel") else _http
+        yield end(http, mine(http.common_properties), peers)
     for tcp in message.tcp_logs.log_entry:
         yield _tcp(tcp, mine(tcp.common_properties), peers)
 
@@ -108,7 +110,7 @@ def _ends(common: log.AccessLogCommon, mine: Own, peers: Peers) -> dict[str, Any
         "destination_pod": destination.get("pod"),
         "destination_principal": None if inbound else proven,
         "destination_ip": server.address or None,
-        "destination_port": server.port_value or None,
+        "destination_port": _tunnel_port(tags) or server.port_value or None,
         "route": common.route_name or None,
         "mtls": tls,
         "setup_ms": _ms(common.time_to_first_upstream_tx_byte),
@@ -119,6 +121,12 @@ def _ends(common: log.AccessLogCommon, mine: Own, peers: Peers) -> dict[str, Any
 def _tag(tags: Mapping[str, str], name: str) -> str | None:
     value = tags.get(name, "")
     return value if value and value != "-" else None
+
+
+def _tunnel_port(tags: Mapping[str, str]) -> int | None:
+    """Where a tunnelled connection goes: its own end is at HBONE's port."""
+    port = tags.get("tunnel", "").rpartition(":")[2]
+    return int(port) if port.isdecimal() else None
 
 
 def _service(cluster: str, destination: Mapping[str, Any]) -> str | None:
@@ -151,6 +159,22 @@ def _http(entry: log.HTTPAccessLogEntry, mine: Own, peers: Peers) -> FlowEvent:
         response_bytes=response.response_body_bytes,
         trace_id=trace[1] if len(trace) == 4 else None,
         **outcome,
+        **_ends(common, mine, peers),
+    )
+
+
+def _tunnelled(entry: log.HTTPAccessLogEntry, mine: Own, peers: Peers) -> FlowEvent:
+    """A connection that left a tunnel here: an HTTP/2 CONNECT. Of one that was let in, its end is no failure."""
+    common, response = entry.common_properties, entry.response
+    code = response.response_code.value
+    carried = code == HTTPStatus.OK
+    return FlowEvent(
+        kind="connection",
+        protocol="tcp",
+        duration_ms=_ms(common.duration) or _ms(common.time_to_last_downstream_tx_byte),
+        request_bytes=entry.request.request_body_bytes,
+        response_bytes=response.response_body_bytes if carried else 0,
+        **_outcome(common, response.response_code_details, _SWITCHING if carried else code),
         **_ends(common, mine, peers),
     )
 

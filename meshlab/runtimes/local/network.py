@@ -7,6 +7,7 @@ import subprocess
 from meshlab.errors import CannotRun
 from meshlab.kit import processes
 from meshlab.kit.ledger import Ledger, remove_netns
+from meshlab.model.wire import CLIENT_PORTS
 
 _LOCAL_TABLE = 133
 _GATEWAY_MAC = "02:00:00:00:00:01"
@@ -94,7 +95,9 @@ class Network:
         self._in(
             name,
             f"{_QUIET} ip addr add {self.pod_ip(node, number)}/16 dev eth0; ip link set eth0 up;"
-            f" ip route add default via {self.gateway(node)}; {_local(local_mark) if local_mark else ''} nft -f -",
+            f" ip route add default via {self.gateway(node)};"
+            f" echo {CLIENT_PORTS.start} {CLIENT_PORTS.stop - 1} > /proc/sys/net/ipv4/ip_local_port_range;"
+            f" {_local(local_mark) if local_mark else ''} nft -f -",
             rules,
         )
         return f"/run/netns/{name}"
