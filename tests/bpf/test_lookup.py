@@ -224,6 +224,7 @@ def test_ipv6_does_not_come_in(bench: Bench, node: KernelNode) -> None:
 
 INWARD = """
 sock = socket.socket(); sock.setsockopt(0, 19, 1); sock.setsockopt(1, 36, 1337)  # IP_TRANSPARENT, SO_MARK
+sock.setsockopt(0, 24, 1)  # IP_BIND_ADDRESS_NO_PORT, as Envoy does
 sock.bind((sys.argv[1], 0)); sock.settimeout(5)
 sock.connect((sys.argv[2], 8080)); print(line(sock), *sock.getsockname())
 sock.sendall(b"more"); print(sock.recv(4).decode())
