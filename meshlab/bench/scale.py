@@ -49,6 +49,10 @@ def _size(lab: Lab, mode: str, pods: int) -> list[Row]:
         Row("scale", mode, load, f"memory of {part}", float(size) / 1e6, "MB")
         for part, size in _sum(resources, "pss_bytes").items()
     ]
+    if mode == "sidecarless":
+        counted = lab.counters()
+        size = float(counted[counted["counter"] == "maps.bytes"]["value"].sum())
+        rows.append(Row("scale", mode, load, "memory of the kernel's maps", size / 1e6, "MB"))
     rows += [Row("scale", mode, load, f"idle CPU of {part}", float(cores), "cores") for part, cores in idle.items()]
     rows.append(Row("scale", mode, f"{load}, {RATE:g} requests/s", "failed", summary["failed"], "requests",
                     rounds=summary["sent"]))  # fmt: skip

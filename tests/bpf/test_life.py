@@ -91,6 +91,17 @@ def test_ten_thousand_policies_fit(bench: Bench, node: KernelNode) -> None:
     assert (bench.ask("a", bench.ip("b")), bench.ask("c", bench.ip("b"))) == ("b", "ECONNREFUSED")
 
 
+def test_a_thousand_services_fit_in_32_megabytes(node: KernelNode) -> None:
+    def plan(port: int) -> Plan:
+        backends = tuple(KernelBackend(f"10.91.7.{number}", port) for number in range(1, 6))
+        return Plan(tuple(Service(n, f"10.96.{n // 250}.{n % 250 + 1}", 80, backends) for n in range(1, 1001)), ALL)
+
+    before = node.map_bytes()
+    for port in (8080, 8081):  # both slots
+        node.apply(plan(port))
+    assert before < node.map_bytes() <= 32 << 20
+
+
 def test_a_plan_may_name_every_address_of_the_mesh(bench: Bench, node: KernelNode) -> None:
     bench.serve("b")
     node.apply(Plan((), ALL, (Address(bench.ip("b"), 2, 102), Address("10.92.0.5", 77, 177))))

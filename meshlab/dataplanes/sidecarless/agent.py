@@ -163,9 +163,13 @@ class NodeAgent:
             yield int(number), self._names.words(int(number))
 
     def counters(self) -> dict[str, int]:
-        """`flows.written`, `flows.dropped`, the kernel's own counters as `kernel.<name>`, and how long its programs
-        ran, `program.<name>.ns`."""
+        """`flows.written`, `flows.dropped`, the kernel's own counters as `kernel.<name>`, what its maps take,
+        `maps.bytes`, and how long its programs ran, `program.<name>.ns`."""
         kernel = self._kernel.counters()
-        own = {"flows.written": self.written, "flows.dropped": kernel["events_lost"]}
+        own = {
+            "flows.written": self.written,
+            "flows.dropped": kernel["events_lost"],
+            "maps.bytes": self._kernel.map_bytes(),
+        }
         counted = {f"kernel.{name}": value for name, value in kernel.items()}
         return {**own, **counted, **{f"program.{name}.ns": ns for name, ns in self._kernel.run_times_ns().items()}}

@@ -119,6 +119,11 @@ def map_batch(descriptor: int, keys: Any, values: Any, count: int) -> int:
     return found.value
 
 
+def supports(kind: str, number: int) -> bool:
+    """Does the kernel know a type of programs ("prog_type") or of maps ("map_type")? OSError where it does not say."""
+    return bool(_checked(getattr(library(), f"libbpf_probe_bpf_{kind}")(number, None), f"probe of {kind}"))
+
+
 def possible_cpus() -> int:
     """The kernel gives a value for every CPU that could be plugged in."""
     return _checked(library().libbpf_num_possible_cpus(), "possible CPUs")

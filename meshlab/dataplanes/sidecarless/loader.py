@@ -132,6 +132,11 @@ def run_time_ns(descriptor: int) -> int:
     return _told(descriptor, "run_time_ns")
 
 
+def memory_bytes(descriptor: int) -> int:
+    """What a map takes of the kernel's memory now; a hash grows with its elements."""
+    return _told(descriptor, "memlock")
+
+
 def _told(descriptor: int, name: str) -> int:
     lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))

@@ -107,11 +107,9 @@ class KernelNode:
 
     def ids(self) -> dict[str, set[int]]:
         """The kernel's numbers of this node's maps and programs ("map", "prog"): what must be gone after `remove`."""
-        loaded = self._loaded
-        maps = {*(table.descriptor for table in loaded.tables.values()), *loaded.raw.values()}
         return {
-            "map": {libbpf.object_id(descriptor) for descriptor in maps},
-            "prog": {libbpf.object_id(descriptor) for descriptor in loaded.programs.values()},
+            "map": {libbpf.object_id(descriptor) for descriptor in self._maps()},
+            "prog": {libbpf.object_id(descriptor) for descriptor in self._loaded.programs.values()},
         }
 
     def edges(self) -> list[Edge]:
@@ -130,6 +128,13 @@ class KernelNode:
     def run_times_ns(self) -> dict[str, int]:
         """How long each program has run since this agent loaded it, while sysctl kernel.bpf_stats_enabled was 1."""
         return {name: loader.run_time_ns(number) for name, number in self._loaded.programs.items()}
+
+    def map_bytes(self) -> int:
+        """What this node's maps take of the kernel's memory."""
+        return sum(loader.memory_bytes(descriptor) for descriptor in self._maps())
+
+    def _maps(self) -> set[int]:
+        return {*(table.descriptor for table in self._loaded.tables.values()), *self._loaded.raw.values()}
 
     def ring(self) -> Ring:
         """The events; one reader at a time."""
