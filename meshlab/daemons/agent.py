@@ -22,6 +22,7 @@ from meshlab.dataplanes.sidecarless.names import Names
 from meshlab.dataplanes.sidecarless.node import KernelNode
 from meshlab.dataplanes.sidecarless.plane import READY, AgentConfig, pods_ready
 from meshlab.errors import CannotRun, MeshlabError
+from meshlab.kit.processes import stand_back
 from meshlab.model.kernel import KERNEL_TYPE
 from meshlab.model.wire import AGENT_PORT
 from meshlab.xds.client import AdsClient
@@ -84,6 +85,7 @@ def _open(config: AgentConfig) -> KernelNode:
 
 
 async def main(path: Path) -> None:
+    stand_back()
     config = AgentConfig(**json.loads(path.read_text()))
     folder = Path(config.folder)
     kernel = _open(config)

@@ -17,6 +17,7 @@ from meshlab.errors import Unavailable
 from meshlab.identity.authority import Authority
 from meshlab.identity.tokens import TokenKey
 from meshlab.kit.layout import Layout
+from meshlab.kit.processes import stand_back
 from meshlab.model.settings import Settings
 from meshlab.model.wire import PROXY_UID
 from meshlab.model.workloads import Mode
@@ -34,6 +35,7 @@ async def _follow(push: Push, runtime: LocalRuntime) -> None:
 
 
 async def main(name: str) -> None:
+    stand_back()
     layout = Layout.of(name)
     stored = json.loads(layout.settings.read_text())
     settings = Settings(**{**stored, "mode": Mode(stored["mode"])})

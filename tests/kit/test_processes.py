@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -157,3 +158,13 @@ async def test_joined_enters_the_cgroup_before_the_command_begins(tmp_path: Path
     proc = processes.spawn(processes.joined(group, ["cat", "/proc/self/cgroup"]), log=log)
     assert await proc.exited() == 0
     assert f"/{group.name}" in [line.rsplit(":", 1)[1] for line in log.read_text().splitlines()]
+
+
+def test_a_process_that_stands_back_does_so_in_its_session_too() -> None:
+    text = "import os; from meshlab.kit.processes import stand_back; stand_back(); print(os.nice(0))"
+    text += "; print(open('/proc/self/autogroup').read() if os.path.exists('/proc/self/autogroup') else 'nice 5')"
+    argv = [sys.executable, "-c", text]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True, start_new_session=True)
+    niceness, group = done.stdout.strip().split("\n", 1)
+    assert int(niceness) == os.nice(0) + 5
+    assert group.strip().endswith("nice 5")
