@@ -5,8 +5,8 @@ labelled `meshlab.io/tunnel: hbone`. The authority says where to: `<pod's addres
 `<its host>:<container port>`, whichever pod the proxy has chosen.
 
 It is not for all: Envoy 1.40 ends a tunnelled connection whole when the server closes its end, by a reset that
-overtakes up to a window of bytes (256 KiB) which a slower client has not read yet. That client sees a reset. Of a
-connection of its own over TLS nothing is ever lost, but each pays for a handshake.
+overtakes what a slower client has not read yet. That client sees a reset, never a silent end. Of a connection of its
+own over TLS nothing is ever lost, but each pays for a handshake.
 """
 
 from __future__ import annotations
