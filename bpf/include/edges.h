@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
 /* Requests that were answered, per CPU: always on, whether or not each is also told as an event.
- * inserted in: egress.c, sockops.c; deleted in: edges.py, with the reading on demand; read in: edges.py.
+ * inserted in: egress.c, sockops.c; deleted in: never; read in: edges.py.
  * Size: 8192 x 296 bytes x CPUs, allocated as used. When it is full a request is counted under path 0. */
 #ifndef MESHLAB_EDGES_H
 #define MESHLAB_EDGES_H
@@ -15,7 +15,7 @@ struct edge {
 BPF_F_TABLE(PINNED("percpu_hash", "edges"), struct edge_key, struct edge, edges, 8192, BPF_F_NO_PREALLOC);
 
 /* The first path of each hash.
- * inserted in: egress.c, with the edge; deleted in: edges.py; read in: edges.py. Size: 8192 x 132 bytes, allocated as used. */
+ * inserted in: egress.c, with the edge; deleted in: never; read in: edges.py. Size: 8192 x 132 bytes, allocated as used. */
 struct path_key { u32 hash; };
 struct path { char text[PATH_BYTES]; };
 HASH(paths, path_key, path, 8192);

@@ -36,7 +36,7 @@ class Edge:
 
 
 def read(layout: Layout, paths: Table) -> list[Edge]:
-    """Every edge since the plane was loaded or `clear`ed."""
+    """Every edge since the plane was loaded."""
     cpus, room = libbpf.possible_cpus(), int(libbpf.map_info(layout.descriptor).max_entries) + 1
     leaf = np.dtype(layout.leaf)
     keys = ctypes.create_string_buffer(room * ctypes.sizeof(layout.key))
