@@ -33,7 +33,6 @@ def bootstrap(node_id: str, cluster: str, ads_socket: str, token: str) -> str:
             ]
         },
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"prefix": "cluster.inbound"}]}}},
-        "deferred_stat_options": {"enable_deferred_creation_stats": True},
         "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
     }
     return json.dumps(config, indent=1)
