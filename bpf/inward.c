@@ -24,7 +24,7 @@
 #define LEVEL_SOCKET 1
 #define OPTION_BIND_TO_INTERFACE 62
 #define INBOUND_MARK 1337    /* as in meshlab/model/wire.py */
-#define PORT_TRIES 8
+#define PORT_TRIES 16
 #define INWARD_PORT(number) ((u16)(0xc000 | ((number) & 0x3fff)))    /* INWARD_PORTS of meshlab/model/wire.py */
 
 static inline int to_itself(struct bpf_sock_addr *ctx)
@@ -50,6 +50,8 @@ static inline void take_port(struct bpf_sock_addr *ctx, u32 source)
             return;
     }
     count(COUNT_INWARD_PORTS_SHORT);
+    address.port_be = 0;    /* a bind that failed has taken the address from the socket: this gives it back, and no port */
+    bpf_bind(ctx, (struct sockaddr *)&address, sizeof(address));
 }
 
 int inward(struct bpf_sock_addr *ctx)

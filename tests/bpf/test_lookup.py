@@ -249,6 +249,32 @@ def test_the_proxy_reaches_the_application_from_its_clients_address(bench: Bench
     assert (counted["inwards"], counted["steered"], counted["inbound_allowed"]) == (2, 0, 0)
 
 
+ALL_PORTS = """
+import resource, time
+resource.setrlimit(resource.RLIMIT_NOFILE, (20000, 20000))
+taken = []
+for port in range(int(sys.argv[2]), int(sys.argv[3])):
+    sock = socket.socket(); sock.setsockopt(0, 19, 1); taken.append(sock)
+    try:
+        sock.bind((sys.argv[1], port))
+    except OSError:  # somebody else has it: that will do
+        pass
+print(len(taken), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_dial_for_which_no_port_of_its_own_is_left_takes_another(bench: Bench, node: KernelNode, local: str) -> None:
+    bench.serve("b"), bench.proxy()
+    node.apply(Plan((), ALL))
+    words = [bench.ip("a"), str(INWARD_PORTS.start), str(INWARD_PORTS.stop)]
+    bench.start(bench.command("b", [sys.executable, "-I", "-c", PRELUDE + ALL_PORTS, *words]))
+    pod, seen, port, more = bench.run("b", INWARD, bench.ip("a"), local, group=bench.proxy_group).split()
+    assert (pod, seen, more) == ("b", bench.ip("a"), "more")
+    assert int(port) not in INWARD_PORTS
+    assert node.counters()["inward_ports_short"] == 1
+
+
 def test_what_claims_to_be_the_proxys_dial_comes_in_by_the_interface(
     bench: Bench, node: KernelNode, local: str
 ) -> None:
