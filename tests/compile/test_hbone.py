@@ -41,7 +41,9 @@ def test_raw_connections_to_a_service_that_wants_it_go_to_the_tunnels_of_its_pod
     assert check(snapshot) == ()
     proxy = proxied(tunnelled(), "outbound_10.96.0.1_90")
     assert proxy["tunneling_config"] == {"hostname": f"{HOST}:90"}
-    cluster = message(snapshot, CLUSTER, f"outbound|90||{HOST}")
+    assert proxy["cluster"] == f"outbound|90|hbone|{HOST}"
+    assert f"outbound|90||{HOST}" not in snapshot.resources[CLUSTER]
+    cluster = message(snapshot, CLUSTER, f"outbound|90|hbone|{HOST}")
     assert cluster["eds_cluster_config"]["service_name"] == f"hbone|90|{HOST}"
     assert "transport_socket_matches" not in cluster, "nothing of it is ever plaintext"
     context = cluster["transport_socket"]["typed_config"]["common_tls_context"]
@@ -55,7 +57,7 @@ def test_requests_to_it_do_not() -> None:
     snapshot = compile_pod(tunnelled(), WEB)
     for name in (f"outbound|80||{HOST}", f"outbound|70|h1|{HOST}", f"outbound|70|h2|{HOST}"):
         assert not message(snapshot, CLUSTER, name)["eds_cluster_config"]["service_name"].startswith("hbone")
-    tcp = message(snapshot, CLUSTER, f"outbound|70|tcp|{HOST}")
+    tcp = message(snapshot, CLUSTER, f"outbound|70|hbone|{HOST}")
     assert tcp["eds_cluster_config"]["service_name"] == f"hbone|70|{HOST}"
 
 

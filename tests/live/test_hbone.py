@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +107,14 @@ slow.settimeout(20)
 slow.shutdown(socket.SHUT_WR)
 said({"sent": sent, "answer": answer, "took_s": took_s, "digest": rest(slow).decode(),
       "expected": f"{sent} {hashlib.sha256(b'x' * sent).hexdigest()}"})
+"""
+PINGS = """
+end, found = time.monotonic() + 6, []
+while time.monotonic() < end:
+    wire = dial("ping,0")
+    found.append(word(wire))
+    wire.close()
+said([len(found), sorted(set(found))])
 """
 ASK = """
 import json, socket, ssl, sys, h2.config, h2.connection, h2.events
@@ -267,6 +277,24 @@ def test_a_port_where_nobody_listens_is_a_failed_connection(lab: Lab) -> None:
     assert sorted(rows["reporter"]) == ["destination", "source"]
     assert set(rows["verdict"]) == {"failed"}
     assert set(rows["reason"]) == {"upstream_connect_failed"}
+
+
+def test_tunnels_come_and_go_under_load_without_a_failed_connection(lab: Lab) -> None:
+    [service] = [one for one in lab.manifests("services", namespace="mesh") if one["metadata"]["name"] == "server"]
+    plain = {**service, "metadata": {"name": "server", "namespace": "mesh"}}
+    found: list[object] = []
+    load = threading.Thread(target=lambda: found.append(program(lab, "client-a", PINGS, "server")))
+    load.start()
+    time.sleep(2)
+    lab.apply(text([plain]))
+    lab.wait()
+    time.sleep(1)
+    lab.apply(text([service]))
+    lab.wait()
+    load.join()
+    [(count, words)] = found  # type: ignore[misc]
+    assert words == ["pong"]  # type: ignore[has-type]
+    assert count > 100  # type: ignore[has-type]
 
 
 @pytest.mark.parametrize("server", ["server", "server-sidecar"])

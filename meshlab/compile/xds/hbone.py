@@ -45,6 +45,12 @@ def inbound(port: int) -> str:
     return f"inbound|hbone|{port}|"
 
 
+def cluster_of(target: Target) -> str:
+    """Another than that of connections without a tunnel: while one takes the other's place both are there, and none is
+    given bytes in the other's form."""
+    return f"outbound|{target.port.port}|hbone|{target.service.host}"
+
+
 def endpoints_of(target: Target) -> str:
     """The name of a Service port's endpoints at the port of their tunnels."""
     return f"hbone|{target.endpoints}"

@@ -173,9 +173,7 @@ def _target_chains(world: World, target: Target, seat: Seat) -> list[lc.FilterCh
         inner = (
             filters.manager("outbound", rds=routes.name_of(target, variant), seat=seat)
             if http
-            else filters.tcp_proxy(
-                "outbound", target.cluster(variant), seat, tunnel=f"{target.service.host}:{tunnel}" if tunnel else ""
-            )
+            else _raw(target, variant, tunnel, seat)
         )
         match = lc.FilterChainMatch()
         if seat.pod:
@@ -186,6 +184,12 @@ def _target_chains(world: World, target: Target, seat: Seat) -> list[lc.FilterCh
         name = f"{target.cluster('')}|{variant}" if seat.pod else variant
         found.append(lc.FilterChain(name=name, filter_chain_match=match, filters=[inner]))
     return found
+
+
+def _raw(target: Target, variant: str, tunnel: int, seat: Seat) -> lc.Filter:
+    if tunnel:
+        return filters.tcp_proxy("outbound", hbone.cluster_of(target), seat, tunnel=f"{target.service.host}:{tunnel}")
+    return filters.tcp_proxy("outbound", target.cluster(variant), seat)
 
 
 # in
