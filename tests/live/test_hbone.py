@@ -18,6 +18,7 @@ from meshlab.kit.layout import Layout
 from meshlab.model.ids import SpiffeId
 from tests.live import clients
 from tests.live.documents import namespace, text, workload
+from tests.live.tools import kill, proxy_pids
 
 SERVER = """
 import hashlib, socket, sys, threading, time
@@ -115,6 +116,16 @@ while time.monotonic() < end:
     found.append(word(wire))
     wire.close()
 said([len(found), sorted(set(found))])
+"""
+RECOVERY = """
+began, last = time.monotonic(), 0.0
+while time.monotonic() < began + 2:
+    try:
+        if word(dial("ping,0")) != "pong":
+            last = time.monotonic() - began
+    except OSError:
+        last = time.monotonic() - began
+said(last)
 """
 ASK = """
 import json, socket, ssl, sys, h2.config, h2.connection, h2.events
@@ -277,6 +288,13 @@ def test_a_port_where_nobody_listens_is_a_failed_connection(lab: Lab) -> None:
     assert sorted(rows["reporter"]) == ["destination", "source"]
     assert set(rows["verdict"]) == {"failed"}
     assert set(rows["reason"]) == {"upstream_connect_failed"}
+
+
+def test_tunnels_are_back_within_a_second_after_either_end_was_killed(lab: Lab) -> None:
+    for node in ("/node-1", "/node-2"):
+        kill(proxy_pids(lab)[node])
+        found = program(lab, "client-a", RECOVERY, "server")
+        assert 0 <= float(str(found)) < 1.0
 
 
 def test_tunnels_come_and_go_under_load_without_a_failed_connection(lab: Lab) -> None:
