@@ -8,11 +8,6 @@ from typing import Any
 from meshlab.model.wire import ADMIN_PORT
 
 _HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_RUNTIME = {
-    "re2.max_program_size.error_level": 1024,
-    # With it a server that closes a tunnelled connection cuts off what it sent before (Envoy 1.40).
-    "envoy.reloadable_features.allow_multiplexed_upstream_half_close": False,
-}
 
 
 def bootstrap(node_id: str, cluster: str, ads_socket: str, token: str) -> str:
@@ -33,7 +28,7 @@ def bootstrap(node_id: str, cluster: str, ads_socket: str, token: str) -> str:
             ]
         },
         "stats_config": {"stats_matcher": {"exclusion_list": {"patterns": [{"prefix": "cluster.inbound"}]}}},
-        "layered_runtime": {"layers": [{"name": "static", "static_layer": _RUNTIME}]},
+        "layered_runtime": {"layers": [{"name": "static", "static_layer": {"re2.max_program_size.error_level": 1024}}]},
     }
     return json.dumps(config, indent=1)
 
