@@ -37,8 +37,8 @@
 #define COUNT_HTTP_CUT 29          /* paths and authorities longer than what is kept of them */
 #define COUNT_EDGES_LOST 30        /* requests that found the table of edges full */
 #define COUNT_INWARDS 31           /* dials of the proxy to a pod's own application, from its client's address */
-#define COUNT_INWARD_PORTS_SHORT 33    /* ... whose port a client's connection may have as well: all others were taken */
 #define COUNT_HANDED_OVER 32       /* packets that went from pod to pod past the bridge */
+#define COUNT_INWARD_PORTS_SHORT 33    /* COUNT_INWARDS whose port a client's connection may have as well: all others were taken */
 
 BPF_F_TABLE(PINNED("percpu_array", "counters"), u32, u64, counters, 64, 0);
 

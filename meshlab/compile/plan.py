@@ -20,10 +20,17 @@ class Target:
     port: ServicePort
     protocol: Protocol
     variants: tuple[str, ...]
+    tunnel: int = 0
+    """The container port to which raw connections are tunnelled (HBONE); 0 where they are not."""
+
+    def tunnelled(self, variant: str) -> bool:
+        return variant == "tcp" and bool(self.tunnel)
 
     def cluster(self, variant: str) -> str:
-        """`outbound|80||host`, or with the variant where the protocol is detected on the wire."""
+        """`outbound|80||host`, or with the variant where the protocol is detected on the wire. That of tunnels is
+        another: while one form takes the other's place both are there, and none is given bytes in the wrong one."""
         middle = variant if self.protocol is Protocol.AUTO else ""
+        middle = "hbone" if self.tunnelled(variant) else middle
         return f"outbound|{self.port.port}|{middle}|{self.service.host}"
 
     @property
@@ -38,8 +45,17 @@ def targets(world: World) -> list[Target]:
         for port in service.ports:
             protocol = port_protocol(port)
             if protocol is not Protocol.UDP:
-                found.append(Target(service, port, protocol, variants(protocol)))
+                found.append(Target(service, port, protocol, variants(protocol), _tunnel(world, service, port)))
     return found
+
+
+def _tunnel(world: World, service: Service, port: ServicePort) -> int:
+    """None where the Service does not want it, or its pods do not all take mesh TLS at one and the same port."""
+    pods = world.selected(service) if service.tunnelled else ()
+    ports = {target_port(port, pod) or 0 for pod in pods}
+    if len(ports) != 1 or not all(takes_mtls(world, pod, number) for pod in pods for number in ports):
+        return 0
+    return ports.pop()
 
 
 def variants(protocol: Protocol) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ from meshlab import Lab
 from meshlab.errors import MeshlabError
 from tests.live import clients
 from tests.live.documents import namespace, service, text, workload
+from tests.live.tools import ip_of
 
 CLIENT = "mesh/client"
 INBOUND_REQUESTS = 'envoy_http_downstream_rq_total{envoy_http_conn_manager_prefix="inbound"}'
@@ -236,14 +237,14 @@ def test_a_headless_service_is_called_with_mtls(lab: Lab, target: str) -> None:
 
 @pytest.mark.parametrize("target", ["declared", "detected"])
 def test_a_pod_is_called_by_its_address_with_mtls(lab: Lab, target: str) -> None:
-    [address] = [pod.ip for pod in lab.pods() if pod.workload == target]
+    address = ip_of(lab, target)
     answer = clients.run(lab, CLIENT, clients.HTTP, f"http://{address}:8080/address-{target}")
     assert json.loads(answer["body"])["name"] == target
     both_ends(rows(lab, 2, path=f"/address-{target}"), "http1", status=200, destination_workload=target)
 
 
 def test_http2_and_a_server_that_speaks_first_by_the_address_of_a_pod_without_hints(lab: Lab) -> None:
-    [address] = [pod.ip for pod in lab.pods() if pod.workload == "detected"]
+    address = ip_of(lab, "detected")
     answer = clients.run(lab, CLIENT, clients.HTTP2, address, 8080, "/address-h2")
     assert json.loads(answer["body"])["protocol"] == "http2"
     both_ends(rows(lab, 2, path="/address-h2"), "http2", status=200)
@@ -341,7 +342,7 @@ def test_a_request_beyond_its_time_ends_with_504_and_says_so(lab: Lab) -> None:
 
 
 def test_another_pod_reads_the_proxy_s_statistics(lab: Lab) -> None:
-    [address] = [pod.ip for pod in lab.pods() if pod.workload == "declared"]
+    address = ip_of(lab, "declared")
     clients.run(lab, CLIENT, clients.HTTP, "http://declared/counted")
     seen = []
     for source in (CLIENT, "plain/client"):

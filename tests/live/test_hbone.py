@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from meshlab.kit.layout import Layout
 from meshlab.model.ids import SpiffeId
 from tests.live import clients
 from tests.live.documents import namespace, text, workload
-from tests.live.tools import kill, proxy_pids
+from tests.live.tools import ip_of, kill, proxy_pids
 
 SERVER = """
 import hashlib, socket, sys, threading, time
@@ -197,15 +198,10 @@ def lab() -> Iterator[Lab]:
         yield made_lab
 
 
-def program(lab: Lab, source: str, body: str, host: str, port: int = 9000) -> object:
+def program(lab: Lab, source: str, body: str, host: str, port: int = 9000) -> Any:
     done = lab.exec(f"mesh/{source}", [sys.executable, "-c", CONNECT + body, host, str(port)], timeout_s=60)
     assert done.exit_code == 0, done.stderr.decode()
     return json.loads(done.stdout)
-
-
-def ip_of(lab: Lab, workload: str) -> str:
-    [found] = [pod.ip for pod in lab.pods() if pod.workload == workload]
-    return found
 
 
 def tunnels_into(lab: Lab, workload: str) -> list[str]:
@@ -236,7 +232,7 @@ PAIRS = [("client-a", "server"), ("client-a", "server-sidecar"), ("client-sideca
 
 @pytest.mark.parametrize(("client", "server"), PAIRS)
 def test_every_byte_arrives_and_then_the_answer_to_them(lab: Lab, client: str, server: str) -> None:
-    digest, expected = program(lab, client, UPLOAD, server)  # type: ignore[misc]
+    digest, expected = program(lab, client, UPLOAD, server)
     assert digest == expected
 
 
@@ -244,14 +240,14 @@ def test_every_byte_arrives_and_then_the_answer_to_them(lab: Lab, client: str, s
 def test_a_server_that_closes_ends_the_connection_and_what_is_cut_off_is_told(
     lab: Lab, client: str, server: str
 ) -> None:
-    end, size, right = program(lab, client, DOWNLOAD, server)  # type: ignore[misc]
+    end, size, right = program(lab, client, DOWNLOAD, server)
     assert right
     assert (end, size) == ("whole", 256 * 400_000) or end == "reset"
     assert program(lab, client, DOWNLOAD, ip_of(lab, server)) == ["whole", 256 * 400_000, True], "not in a tunnel"
 
 
 def test_a_receiver_that_does_not_read_holds_back_its_own_sender_and_nobody_else(lab: Lab) -> None:
-    found = dict(program(lab, "client-a", STALLED, "server"))  # type: ignore[call-overload]
+    found = program(lab, "client-a", STALLED, "server")
     assert found["answer"] == "pong"
     assert found["took_s"] < 1.0, "on the same tunnel"
     assert found["sent"] < 16 << 20, "what the sockets, the two proxies and the window of its stream hold"
@@ -294,13 +290,13 @@ def test_tunnels_are_back_within_a_second_after_either_end_was_killed(lab: Lab) 
     for node in ("/node-1", "/node-2"):
         kill(proxy_pids(lab)[node])
         found = program(lab, "client-a", RECOVERY, "server")
-        assert 0 <= float(str(found)) < 1.0
+        assert 0 <= found < 1.0
 
 
 def test_tunnels_come_and_go_under_load_without_a_failed_connection(lab: Lab) -> None:
     [service] = [one for one in lab.manifests("services", namespace="mesh") if one["metadata"]["name"] == "server"]
     plain = {**service, "metadata": {"name": "server", "namespace": "mesh"}}
-    found: list[object] = []
+    found: list[Any] = []
     load = threading.Thread(target=lambda: found.append(program(lab, "client-a", PINGS, "server")))
     load.start()
     time.sleep(2)
@@ -310,9 +306,9 @@ def test_tunnels_come_and_go_under_load_without_a_failed_connection(lab: Lab) ->
     lab.apply(text([service]))
     lab.wait()
     load.join()
-    [(count, words)] = found  # type: ignore[misc]
-    assert words == ["pong"]  # type: ignore[has-type]
-    assert count > 100  # type: ignore[has-type]
+    [(count, words)] = found
+    assert words == ["pong"]
+    assert count > 100
 
 
 @pytest.mark.parametrize("server", ["server", "server-sidecar"])

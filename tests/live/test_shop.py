@@ -14,7 +14,7 @@ import pytest
 from meshlab import Lab
 from meshlab.dataplanes.envoy.counters import parse_stats, stats_command
 from meshlab.errors import InvalidDocuments, NotFound
-from tests.live.tools import Load, agent_pids, call, daemon_pid, kill, proxy_pids, shop_as
+from tests.live.tools import Load, agent_pids, call, daemon_pid, ip_of, kill, proxy_pids, shop_as
 
 
 @pytest.mark.parametrize("host", ["ratings", "ratings.shop", "ratings.shop.svc", "ratings.shop.svc.cluster.local"])
@@ -74,7 +74,7 @@ def test_a_call_to_a_pod_by_its_address_is_mtls(shop: Lab) -> None:
 
 
 def test_the_application_sees_the_address_of_its_client(shop: Lab) -> None:
-    [address] = [pod.ip for pod in shop.pods() if pod.workload == "reviews-v1"]
+    address = ip_of(shop, "reviews-v1")
     assert call(shop, "reviews-v1", "http://ratings/")["client"] == address
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from meshlab import Lab
-from tests.live.tools import Load, call, daemon_pid, kill, left_of, proxy_pids, shop_as
+from tests.live.tools import Load, call, daemon_pid, ip_of, kill, left_of, proxy_pids, shop_as
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_a_denied_call_names_policy_and_rule(shop: Lab) -> None:
 
 def test_a_killed_node_proxy_lets_nothing_pass_and_comes_back(shop: Lab) -> None:
     before = proxy_pids(shop)
-    [address] = [pod.ip for pod in shop.pods() if pod.workload == "catalog"]
+    address = ip_of(shop, "catalog")
     for pid in before.values():
         kill(pid)
     # Straight to the pod's address, where plaintext would be answered: only once the proxies are back, by mutual TLS.

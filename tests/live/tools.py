@@ -28,6 +28,12 @@ def call(lab: Lab, source: str, url: str, namespace: str = "shop") -> dict[str, 
     return dict(json.loads(done.stdout))
 
 
+def ip_of(lab: Lab, workload: str) -> str:
+    """The address of a workload's only pod."""
+    [found] = [pod.ip for pod in lab.pods() if pod.workload == workload]
+    return found
+
+
 def daemon_pid(lab: Lab, module: str) -> int:
     """The daemon of this lab that runs a module."""
     for process in psutil.process_iter(["cmdline"]):

@@ -29,9 +29,8 @@ _MANY = 1 << 20
 def for_target(world: World, target: Target, variant: str, seat: Seat = OWN) -> cluster.Cluster:
     """Least request (P2C), outlier detection, mesh TLS where the endpoint takes it."""
     ids = sorted({str(world.identity(pod)) for pod in world.selected(target.service)})
-    tunnel = variant == "tcp" and hbone.port_of(world, target)
-    name = hbone.cluster_of(target) if tunnel else target.cluster(variant)
-    made = _base(name, "hbone" if tunnel else variant, seat)
+    tunnel = target.tunnelled(variant)
+    made = _base(target.cluster(variant), "hbone" if tunnel else variant, seat)
     made.type = cluster.Cluster.EDS
     places = hbone.endpoints_of(target) if tunnel else target.endpoints
     made.eds_cluster_config.CopyFrom(

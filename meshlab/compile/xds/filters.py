@@ -27,7 +27,7 @@ from meshlab.model.world import Endpoint, World
 
 ADS_CLUSTER = "ads"
 _IDLE_S = 3600
-_ROUTER = hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router()))
+ROUTER = hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router()))
 _LOG_BUFFER_BYTES = 1 << 20
 """About 2,000 rows: what a proxy keeps while the control plane restarts. What does not fit, Envoy counts as dropped."""
 GUARDS = tuple(
@@ -91,7 +91,7 @@ def manager(
         stat_prefix=direction,
         codec_type=hcm.HttpConnectionManager.HTTP2 if http2 else hcm.HttpConnectionManager.AUTO,
         access_log=[access_log(direction, "http", seat)],
-        http_filters=[*guards, _ROUTER],
+        http_filters=[*guards, ROUTER],
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="websocket")],
         merge_slashes=True,
         path_with_escaped_slashes_action=hcm.HttpConnectionManager.UNESCAPE_AND_FORWARD,
@@ -101,13 +101,17 @@ def manager(
     )
     made.normalize_path.value = True
     made.skip_xff_append = True
+    if routes is not None:
+        made.route_config.CopyFrom(routes)
+    return _managing(made, seat.name(rds) if rds else "")
+
+
+def _managing(made: hcm.HttpConnectionManager, rds: str) -> lc.Filter:
     made.generate_request_id.value = False
     made.common_http_protocol_options.idle_timeout.CopyFrom(seconds(_IDLE_S))
     if rds:
-        made.rds.route_config_name = seat.name(rds)
+        made.rds.route_config_name = rds
         made.rds.config_source.CopyFrom(tls.ads())
-    elif routes is not None:
-        made.route_config.CopyFrom(routes)
     return lc.Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(made))
 
 
@@ -117,16 +121,12 @@ def terminator(rds: str, seat: Seat) -> lc.Filter:
         stat_prefix="hbone",
         codec_type=hcm.HttpConnectionManager.HTTP2,
         access_log=[access_log("inbound", "http", seat, tunnel="%REQ(:AUTHORITY)%")],
-        http_filters=[*GUARDS, _ROUTER],
+        http_filters=[*GUARDS, ROUTER],
         http2_protocol_options=hbone.OPTIONS,
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT")],
         stream_idle_timeout=seconds(_IDLE_S),
     )
-    made.generate_request_id.value = False
-    made.common_http_protocol_options.idle_timeout.CopyFrom(seconds(_IDLE_S))
-    made.rds.route_config_name = seat.name(rds)
-    made.rds.config_source.CopyFrom(tls.ads())
-    return lc.Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(made))
+    return _managing(made, seat.name(rds))
 
 
 def tcp_proxy(direction: str, cluster: str, seat: Seat = OWN, *, tunnel: str = "") -> lc.Filter:

@@ -1,6 +1,6 @@
 """HBONE: raw connections between proxies as HTTP/2 CONNECT over mutual TLS at 15008, as in Istio's ambient mode.
 
-Which connections go so, and what the two ends have in common. Every proxy takes it; it is spoken to a Service that is
+What the two ends have in common. Every proxy takes it; it is spoken to a Service that is
 labelled `meshlab.io/tunnel: hbone`. The authority says where to: `<pod's address>:<port>`, or for such a Service
 `<its host>:<container port>`, whichever pod the proxy has chosen.
 
@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from envoy.config.core.v3 import protocol_pb2 as protocol
 
-from meshlab.compile.plan import Target, takes_mtls
+from meshlab.compile.plan import Target
 from meshlab.compile.xds.pack import u32
-from meshlab.model.world import World, target_port
 
 INBOUND = "inbound|hbone||"
 """The pod's application, at the address that the authority names; and the routes of what leaves the tunnels."""
@@ -30,25 +29,14 @@ OPTIONS = protocol.Http2ProtocolOptions(
 for all that it carries."""
 
 
-def port_of(world: World, target: Target) -> int:
-    """The container port to which raw connections to a Service's port are tunnelled; 0 where they are not: it does not
-    want it, or its pods do not all take mesh TLS at one and the same port."""
-    pods = world.selected(target.service) if target.service.tunnelled else ()
-    ports = {target_port(target.port, pod) or 0 for pod in pods}
-    if len(ports) != 1 or not all(takes_mtls(world, pod, port) for pod in pods for port in ports):
-        return 0
-    return ports.pop()
-
-
 def inbound(port: int) -> str:
     """The pod's application at one port."""
     return f"inbound|hbone|{port}|"
 
 
-def cluster_of(target: Target) -> str:
-    """Another than that of connections without a tunnel: while one takes the other's place both are there, and none is
-    given bytes in the other's form."""
-    return f"outbound|{target.port.port}|hbone|{target.service.host}"
+def authority(target: Target) -> str:
+    """Where a connection to a Service's port goes, whichever pod is chosen."""
+    return f"{target.service.host}:{target.tunnel}"
 
 
 def endpoints_of(target: Target) -> str:

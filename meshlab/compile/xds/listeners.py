@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from envoy.config.cluster.v3 import cluster_pb2 as cluster
 from envoy.config.listener.v3 import listener_components_pb2 as lc
@@ -15,6 +17,7 @@ from envoy.extensions.filters.listener.original_src.v3 import original_src_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from envoy.type.matcher.v3 import regex_pb2 as regex
 from envoy.type.matcher.v3 import string_pb2 as string
+from google.protobuf.any_pb2 import Any as AnyMessage
 
 from meshlab.compile.plan import Target, container_protocols, mtls_mode, takes_mtls, targets, variants
 from meshlab.compile.xds import clusters, filters, hbone, routes, tls
@@ -27,6 +30,7 @@ from meshlab.model.wire import HBONE_PORT, HEALTH_PORT, INBOUND_MARK, INBOUND_PO
 from meshlab.model.workloads import Mode
 from meshlab.model.world import Endpoint, World
 
+Rules = Mapping[str, AnyMessage]
 DETECT_S = 0.2
 _H1, _H2C = ["http/1.0", "http/1.1"], ["h2c"]
 _ORIGINAL = lc.ListenerFilter(
@@ -135,12 +139,17 @@ def _direct_chain(name: str, port: int, variant: str, detect: bool, ips: list[st
     return lc.FilterChain(name=f"{name}|detected" if detect else name, filter_chain_match=match, filters=[inner])
 
 
-def _to(name: str, seat: Seat) -> route_pb2.RouteConfiguration:
+def _to(name: str, seat: Seat, rules: Rules = MappingProxyType({})) -> route_pb2.RouteConfiguration:
     action = rc.RouteAction(cluster=seat.name(name))
     action.timeout.CopyFrom(seconds(0))
-    host = rc.VirtualHost(
-        name="any", domains=["*"], routes=[rc.Route(name="default", match=rc.RouteMatch(prefix="/"), route=action)]
-    )
+    return _routes(name, [rc.Route(name="default", match=rc.RouteMatch(prefix="/"), route=action)], seat, rules)
+
+
+def _routes(name: str, found: list[rc.Route], seat: Seat, rules: Rules) -> route_pb2.RouteConfiguration:
+    """Of any host; with the rules of the guards."""
+    host = rc.VirtualHost(name="any", domains=["*"], routes=found)
+    for guard, config in rules.items():
+        host.typed_per_filter_config[guard].CopyFrom(config)
     made = route_pb2.RouteConfiguration(name=seat.name(name), virtual_hosts=[host])
     made.validate_clusters.value = False
     return made
@@ -167,13 +176,12 @@ def for_target(world: World, target: Target) -> listener.Listener | None:
 def _target_chains(world: World, target: Target, seat: Seat) -> list[lc.FilterChain]:
     """A chain per variant; in a shared Envoy each matches the ClusterIP and the port."""
     found = []
-    tunnel = hbone.port_of(world, target)
     for variant in target.variants:
-        http = variant in ("h1", "h2")
+        http, tunnel = variant in ("h1", "h2"), hbone.authority(target) if target.tunnelled(variant) else ""
         inner = (
             filters.manager("outbound", rds=routes.name_of(target, variant), seat=seat)
             if http
-            else _raw(target, variant, tunnel, seat)
+            else filters.tcp_proxy("outbound", target.cluster(variant), seat, tunnel=tunnel)
         )
         match = lc.FilterChainMatch()
         if seat.pod:
@@ -186,12 +194,6 @@ def _target_chains(world: World, target: Target, seat: Seat) -> list[lc.FilterCh
     return found
 
 
-def _raw(target: Target, variant: str, tunnel: int, seat: Seat) -> lc.Filter:
-    if tunnel:
-        return filters.tcp_proxy("outbound", hbone.cluster_of(target), seat, tunnel=f"{target.service.host}:{tunnel}")
-    return filters.tcp_proxy("outbound", target.cluster(variant), seat)
-
-
 # in
 
 
@@ -201,14 +203,14 @@ def inbound(world: World, endpoint: Endpoint, seat: Seat = OWN) -> listener.List
     made = _listener("inbound", "0.0.0.0", INBOUND_PORT, [_ORIGINAL, _SOURCE, _TLS, _HTTP], seat)
     made.traffic_direction = 1
     made.access_log.append(filters.refusals(seat))
-    declared = container_protocols(world, endpoint)
+    declared, guards = container_protocols(world, endpoint), filters.tcp_guards(world, endpoint)
     for port, protocol in [*sorted(declared.items()), (0, Protocol.AUTO)]:
-        made.filter_chains.extend(_inbound_chains(world, endpoint, port, protocol, seat))
+        made.filter_chains.extend(_inbound_chains(world, endpoint, port, protocol, guards, seat))
     return made
 
 
 def _inbound_chains(
-    world: World, endpoint: Endpoint, port: int, protocol: Protocol, seat: Seat
+    world: World, endpoint: Endpoint, port: int, protocol: Protocol, guards: list[lc.Filter], seat: Seat
 ) -> list[lc.FilterChain]:
     name = f"inbound|{port}||"
 
@@ -216,7 +218,7 @@ def _inbound_chains(
         return [filters.manager("inbound", rds=name, guards=filters.GUARDS, http2=http2, seat=seat)]
 
     def raw() -> list[lc.Filter]:
-        return [*filters.tcp_guards(world, endpoint), filters.tcp_proxy("inbound", name, seat)]
+        return [*guards, filters.tcp_proxy("inbound", name, seat)]
 
     def chain(kind: str, inner: list[lc.Filter], transport: str, protocols: list[str]) -> lc.FilterChain:
         match = lc.FilterChainMatch(transport_protocol=transport, application_protocols=protocols)
@@ -248,13 +250,8 @@ def _inbound_chains(
 
 def inbound_routes(world: World, endpoint: Endpoint, seat: Seat = OWN) -> list[route_pb2.RouteConfiguration]:
     """The routes to the application, and with them the authorization rules."""
-    found = []
-    for port in (0, *container_protocols(world, endpoint)):
-        made = _to(f"inbound|{port}||", seat)
-        for name, config in filters.http_rules(world, endpoint).items():
-            made.virtual_hosts[0].typed_per_filter_config[name].CopyFrom(config)
-        found.append(made)
-    return found
+    rules = filters.http_rules(world, endpoint)
+    return [_to(f"inbound|{port}||", seat, rules) for port in (0, *container_protocols(world, endpoint))]
 
 
 def tunnels(world: World, seat: Seat = OWN) -> listener.Listener:
@@ -269,16 +266,13 @@ def tunnels(world: World, seat: Seat = OWN) -> listener.Listener:
 def tunnel_routes(world: World, endpoint: Endpoint, seat: Seat = OWN) -> route_pb2.RouteConfiguration:
     """From the authority of a CONNECT to the application, never to a port of the proxy's; and with it the rules, as
     they hold for connections: they see the same port in the same words, so `:09000` leads nowhere."""
-    host = rc.VirtualHost(name="any", domains=["*"], routes=[_refused(r".*:150\d\d")])
-    host.routes.extend(
-        _connect(rf"[^:]+:{port}", hbone.inbound(port), seat) for port in container_protocols(world, endpoint)
-    )
-    host.routes.append(_connect(rf"{re.escape(endpoint.ip)}:[1-9]\d*", hbone.INBOUND, seat))
-    for name, config in filters.http_rules(world, endpoint, tunnel=True).items():
-        host.typed_per_filter_config[name].CopyFrom(config)
-    made = route_pb2.RouteConfiguration(name=seat.name(hbone.INBOUND), virtual_hosts=[host])
-    made.validate_clusters.value = False
-    return made
+    ports = container_protocols(world, endpoint)
+    found = [
+        _refused(r".*:150\d\d"),
+        *(_connect(rf"[^:]+:{port}", hbone.inbound(port), seat) for port in ports),
+        _connect(rf"{re.escape(endpoint.ip)}:[1-9]\d*", hbone.INBOUND, seat),
+    ]
+    return _routes(hbone.INBOUND, found, seat, filters.http_rules(world, endpoint, tunnel=True))
 
 
 def _authority(pattern: str) -> rc.RouteMatch:
@@ -318,14 +312,13 @@ def stats(seat: Seat = OWN) -> listener.Listener:
 
 
 def _own(name: str, port: int, route: rc.Route, seat: Seat) -> listener.Listener:
-    from envoy.extensions.filters.http.router.v3 import router_pb2
     from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
 
     host = rc.VirtualHost(name=name, domains=["*"], routes=[route])
     manager = hcm.HttpConnectionManager(
         stat_prefix=name,
         route_config=route_pb2.RouteConfiguration(name=name, virtual_hosts=[host]),
-        http_filters=[hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router()))],
+        http_filters=[filters.ROUTER],
     )
     inner = lc.Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(manager))
     made = _listener(name, "0.0.0.0", port, [], seat)

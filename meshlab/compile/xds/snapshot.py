@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from meshlab.compile.plan import container_protocols, seated, targets
-from meshlab.compile.xds import clusters, endpoints, hbone, listeners, routes
+from meshlab.compile.xds import clusters, endpoints, listeners, routes
 from meshlab.compile.xds.pack import resource
 from meshlab.compile.xds.plan import OWN, Seat
 from meshlab.model.snapshot import Resource, Snapshot
@@ -46,9 +46,8 @@ def _outwards(world: World, seat: Seat) -> dict[str, Named]:
     beyond = clusters.original_dst(clusters.PASSTHROUGH, seat)
     made = [routes.configuration(world, t, v, seat) for t in found for v in t.variants if v != "tcp"]
     own = [listeners.health(seat), listeners.stats(seat)]
-    tunnels = [t for t in found if "tcp" in t.variants and hbone.port_of(world, t)]
-    places = [endpoints.assignment(world, t, seat) for t in found if t.variants != ("tcp",) or t not in tunnels]
-    places += [endpoints.assignment(world, t, seat, tunnel=True) for t in tunnels]
+    forms = [(t, tunnel) for t in found for tunnel in sorted({t.tunnelled(variant) for variant in t.variants})]
+    places = [endpoints.assignment(world, t, seat, tunnel=tunnel) for t, tunnel in forms]
     return {
         CLUSTER: _named([*services, *direct, beyond]),
         ENDPOINTS: {one.cluster_name: resource(one.cluster_name, one) for one in places},
