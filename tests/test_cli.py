@@ -53,7 +53,9 @@ spec:
   selector: {matchLabels: {app: never}}
   template:
     metadata: {labels: {app: never}}
-    spec: {containers: [{name: app, image: any, command: [sh, -c, "echo no database; exit 3"]}]}
+    spec:
+      containers:
+      - {name: app, image: any, command: [sh, -c, "echo no database; exit 3"], readinessProbe: {exec: {command: ["false"]}}}
 """
 POLICY = """
 apiVersion: security.istio.io/v1
@@ -201,7 +203,7 @@ def test_exec_sees_the_pods_environment_and_not_that_of_whoever_brought_the_lab_
 
 def test_a_workload_that_never_is_ready_can_be_looked_into(lab: str) -> None:
     try:
-        applied = run("apply", "--name", lab, "-f", "-", "--timeout", "1", stdin=NEVER)
+        applied = run("apply", "--name", lab, "-f", "-", "--timeout", "5", stdin=NEVER)
         assert applied.exit_code == 1
         assert "deployment default/never 0/1 ready (never-1: app ended with 3" in applied.stderr
         assert run("logs", "never", "--name", lab).stdout.startswith("no database\n")

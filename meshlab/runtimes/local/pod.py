@@ -259,7 +259,7 @@ class LivePod:
         await asyncio.sleep(pause)
         container = next(c for c in self.state.spec.template.containers if c.name == name)
         self._ready[name] = container.readiness is None
-        self._set(self.phase)
+        self._set(self.phase, "" if self._ready[name] else self.message)
 
     async def _companions_again(self) -> None:
         with contextlib.suppress(TimeoutError, OSError):
