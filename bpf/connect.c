@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
 /* cgroup/connect4, connect6, getpeername4, getpeername6, sock_create: where a connect of a meshed pod goes.
  *
- *   service address, PROXY flag ------------------------> the node's Envoy (127.0.0.1:15001), told the service's address
+ *   service address, PROXY flag ------------------------> the node's Envoy (127.0.0.1:15001; 15002 where a rule says
+ *                                                         that it only carries), told the service's address
  *   service address -> a backend -> on this node, kernel plane -> rules: allow (direct) | deny (refused) | proxy (Envoy)
  *                                -> on this node, no mesh ------> direct
  *                                -> anywhere else --------------> Envoy, told the backend's address
@@ -121,8 +122,11 @@ static inline int route(struct decision *made)
     if (!service)
         return judge(made);
     made->service = service->index;
-    if (service->flags & SERVICE_PROXY)
+    if (service->flags & SERVICE_PROXY) {
+        struct rule *carried = rule_for(SLOT(made->now->number), service->index, 0, made->source->identity);
+        made->http = carried && carried->http;
         return GO_PROXY;
+    }
     if (!balance(service, SLOT(made->now->number), &made->target)) {
         made->reason = REASON_NO_HEALTHY_UPSTREAM;
         count(COUNT_NO_BACKEND);
@@ -168,7 +172,7 @@ static inline int decide(struct bpf_sock_addr *ctx, struct pod *source, struct t
     if (way == GO_PROXY) {
         count(COUNT_DIVERTED);
         target->ip = LOOPBACK_IP;
-        target->port = PORT_OUTBOUND;
+        target->port = made.http ? PORT_CARRIED : PORT_OUTBOUND;
     }
     return way;
 }

@@ -38,7 +38,7 @@ int getsockopt(struct bpf_sockopt *ctx)
     }
     count(COUNT_ORIGINALS_ASKED);
     struct target own = {.ip = sk->src_ip4, .port = (u16)sk->src_port};
-    if (own.port != PORT_OUTBOUND && own.port != PORT_INBOUND)
+    if (own.port != PORT_OUTBOUND && own.port != PORT_CARRIED && own.port != PORT_INBOUND)
         return answer(ctx, &own);
     struct original_key key = {bpf_get_netns_cookie(ctx), sk->dst_ip4, bpf_ntohs(sk->dst_port)};
     struct target *found = originals.lookup(&key);

@@ -24,6 +24,7 @@
 #define LEVEL_SOCKET 1
 #define OPTION_BIND_TO_INTERFACE 62
 #define INBOUND_MARK 1337    /* as in meshlab/model/wire.py */
+#define READ_PRIORITY 5      /* as in meshlab/model/wire.py */
 #define PORT_TRIES 16
 #define INWARD_PORT(number) ((u16)(0xc000 | ((number) & 0x3fff)))    /* INWARD_PORTS of meshlab/model/wire.py */
 
@@ -39,6 +40,14 @@ static inline int to_itself(struct bpf_sock_addr *ctx)
     *kept = note;
     ctx->user_port = bpf_htons(PORT_INBOUND);
     return 1;
+}
+
+/* The proxy only carries it: the kernel reads its HTTP (sockops.c, egress.c). */
+static inline void to_be_read(struct bpf_sock_addr *ctx)
+{
+    struct dial note = {.started_ns = bpf_ktime_get_ns(), .flags = DIAL_INWARD};
+    if (!sockets.sk_storage_get(ctx->sk, &note, BPF_SK_STORAGE_GET_F_CREATE))
+        count(COUNT_STORAGE_LOST);
 }
 
 static inline void take_port(struct bpf_sock_addr *ctx, u32 source)
@@ -63,6 +72,8 @@ int inward(struct bpf_sock_addr *ctx)
         return 1;
     if (sk->mark != INBOUND_MARK)
         return to_itself(ctx);
+    if (sk->priority == READ_PRIORITY)
+        to_be_read(ctx);
     u32 source = sk->src_ip4;
     if (is_loopback(source) || source == pod->ip)
         return 1;

@@ -58,7 +58,7 @@ int lookup(struct bpf_sk_lookup *ctx)
         count(COUNT_FAMILY_REFUSED);
         return SK_DROP;
     }
-    struct tuple key = {ctx->remote_ip4, ctx->local_ip4, bpf_ntohs((u16)ctx->remote_port), (u16)ctx->local_port};
+    struct tuple key = {0, ctx->remote_ip4, ctx->local_ip4, bpf_ntohs((u16)ctx->remote_port), (u16)ctx->local_port};
     struct address *own = address_of(key.server_ip);
     if (!own || !(own->flags & ADDRESS_LOCAL)) {
         count(COUNT_UNKNOWN_ADDRESS);

@@ -2,7 +2,8 @@
 /* sockops: the life of TCP connections.
  *
  *   life   (the pods' ancestor cgroup)  connect -> flows or originals; established -> readers; close -> all removed
- *   listen (the proxy's cgroup)         listen on the mesh's ports -> listeners; a pod's call to itself -> originals
+ *   listen (the proxy's cgroup)         listen on the mesh's ports -> listeners; a pod's call to itself -> originals;
+ *                                       its end of what it only carries -> readers, flows
  *
  * What an event finds may run in softirq, where the current cgroup is anybody's: only the cookie of the network
  * namespace is used. */
@@ -27,7 +28,7 @@ static inline struct tuple own_first(struct bpf_sock_ops *ctx)
 {
     u32 own = ctx->local_ip4;
     barrier();    /* or clang reads both addresses at once, which the verifier refuses */
-    struct tuple key = {own, ctx->remote_ip4, (u16)ctx->local_port, (u16)bpf_ntohl(ctx->remote_port)};
+    struct tuple key = {0, own, ctx->remote_ip4, (u16)ctx->local_port, (u16)bpf_ntohl(ctx->remote_port)};
     return key;
 }
 
@@ -44,28 +45,60 @@ static inline void forget_original(struct bpf_sock_ops *ctx, u64 cookie)
     originals.delete(&key);
 }
 
-static inline void remember_flow(struct bpf_sock_ops *ctx, struct pod *source, struct dial *note)
+static inline void remember(struct tuple *key, struct flow *flow)
+{
+    if (flows.update(key, flow))
+        count(COUNT_FLOWS_LOST);
+    else
+        count(COUNT_FLOWS);
+}
+
+/* A connection within the node, or with `cookie` the client's end of one that the proxy carries on. */
+static inline void remember_flow(struct bpf_sock_ops *ctx, struct pod *source, struct dial *note, u64 cookie)
 {
     struct tuple key = own_first(ctx);
-    struct address *destination = address_of(key.server_ip);
-    if (!destination || !(destination->flags & ADDRESS_LOCAL))
+    struct address *destination = cookie ? 0 : address_of(key.server_ip);
+    if (!cookie && (!destination || !(destination->flags & ADDRESS_LOCAL)))
         return;
+    key.cookie = cookie;
     struct flow flow = {
         .generation = note->generation,
         .started_ns = note->started_ns,
         .source_pod = source->index,
         .source_identity = source->identity,
-        .destination_pod = destination->pod,
-        .destination_identity = destination->identity,
+        .destination_pod = destination ? destination->pod : 0,
+        .destination_identity = destination ? destination->identity : 0,
         .service = note->service,
+        .source_ip = source->ip,
+        .destination_ip = note->original.ip,
+        .destination_port = note->original.port,
+        .end = cookie ? END_SOURCE : END_BOTH,
         .policy = note->policy,
         .reason = note->reason,
         .http.state = note->http ? HTTP_FOLLOWED : HTTP_OFF,
     };
-    if (flows.update(&key, &flow))
-        count(COUNT_FLOWS_LOST);
-    else
-        count(COUNT_FLOWS);
+    remember(&key, &flow);
+}
+
+/* The application's end of a connection that the proxy carries to it. Its address says which pod the client is, but not
+ * who: the client's certificate does, which the proxy has seen. */
+static inline void remember_inward(struct bpf_sock_ops *ctx, struct pod *own, struct dial *note, u64 cookie)
+{
+    struct tuple key = own_first(ctx);
+    struct address *source = address_of(key.client_ip);
+    key.cookie = cookie;
+    struct flow flow = {
+        .started_ns = note->started_ns,
+        .source_pod = source ? source->pod : 0,
+        .destination_pod = own->index,
+        .destination_identity = own->identity,
+        .source_ip = key.client_ip,
+        .destination_ip = own->ip,
+        .destination_port = key.server_port,
+        .end = END_DESTINATION,
+        .http.state = HTTP_FOLLOWED,
+    };
+    remember(&key, &flow);
 }
 
 static inline void load_add(struct dial *note, s64 change)
@@ -89,9 +122,11 @@ static inline void connecting(struct bpf_sock_ops *ctx)
     bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
     if (note->flags & DIAL_DIVERTED) {
         remember_original(ctx, cookie, note);
+        if (note->http)
+            remember_flow(ctx, source, note, cookie);
         return;
     }
-    remember_flow(ctx, source, note);
+    remember_flow(ctx, source, note, 0);
     if (note->flags & DIAL_BALANCED) {
         load_add(note, 1);
         note->flags |= DIAL_COUNTED;
@@ -115,10 +150,15 @@ static inline void read_from(struct bpf_sock_ops *ctx, struct tuple *key, struct
     count(COUNT_READERS);
 }
 
-static inline void established(struct bpf_sock_ops *ctx, int active)
+/* `proxy`: this end is the proxy's. */
+static inline void established(struct bpf_sock_ops *ctx, int active, int proxy)
 {
     struct tuple own = own_first(ctx), client = active ? own : reversed(&own);
-    struct flow *flow = flows.lookup(&client);
+    struct flow *flow = proxy ? 0 : flows.lookup(&client);
+    if (!flow) {
+        client.cookie = bpf_get_netns_cookie(ctx);
+        flow = flows.lookup(&client);
+    }
     if (!flow)
         return;
     if (active) {
@@ -146,12 +186,23 @@ static inline u64 fin_received(struct bpf_sock_ops *ctx)
     return tcp ? *(u64 *)(tcp + OFFSET_SKC_FLAGS) >> 1 & 1 : 0;
 }
 
+/* 0: it did not. A request to which no response came is one that failed. */
+static inline u8 how_failed(struct flow *flow)
+{
+    if (!flow->setup_us)
+        return REASON_UPSTREAM_CONNECT_FAILED;
+    if (flow->http.state != HTTP_FOLLOWED || !flow->http.open)
+        return 0;
+    return flow->closed_by == CLOSED_BY_SOURCE ? REASON_CLIENT_DISCONNECT : REASON_UPSTREAM_RESET;
+}
+
 static inline void report_end(struct bpf_sock_ops *ctx, struct tuple *key, struct flow *flow)
 {
+    u8 why = how_failed(flow);
     int failed = flow->setup_us == 0;
     u64 end_acked = flow->fin_sent && ctx->snd_una == ctx->snd_nxt, end_received = fin_received(ctx);
-    struct event *event = event_of(flow, key, EVENT_CONNECTION, failed ? OUTCOME_FAILED : OUTCOME_ALLOWED,
-                                   failed ? REASON_UPSTREAM_CONNECT_FAILED : (u8)flow->reason);
+    struct event *event = event_of(flow, key, EVENT_CONNECTION, why ? OUTCOME_FAILED : OUTCOME_ALLOWED,
+                                   why ? why : (u8)flow->reason);
     if (!event)
         return;
     event->duration_ns = event->time_ns - flow->started_ns;
@@ -170,6 +221,11 @@ static inline void report_end(struct bpf_sock_ops *ctx, struct tuple *key, struc
 static inline void changed(struct bpf_sock_ops *ctx, u32 from, u32 to)
 {
     struct tuple key = own_first(ctx);
+    struct bpf_sock *sk = ctx->sk;
+    struct dial *note = sk ? sockets.sk_storage_get(sk, 0, 0) : 0;
+    u64 cookie = bpf_get_netns_cookie(ctx);
+    if (note && note->flags & (DIAL_DIVERTED | DIAL_INWARD))
+        key.cookie = cookie;
     struct flow *flow = flows.lookup(&key);
     if (flow && from == TCP_STATE_ESTABLISHED && !flow->closed_by)
         flow->closed_by = to == TCP_STATE_FIN_WAIT1 ? CLOSED_BY_SOURCE : CLOSED_BY_DESTINATION;
@@ -177,18 +233,18 @@ static inline void changed(struct bpf_sock_ops *ctx, u32 from, u32 to)
         flow->fin_sent = 1;
     if (to != TCP_STATE_CLOSE)
         return;
-    struct bpf_sock *sk = ctx->sk;
-    struct dial *note = sk ? sockets.sk_storage_get(sk, 0, 0) : 0;
     if (note && note->flags & DIAL_COUNTED) {
         load_add(note, -1);
         note->flags &= ~DIAL_COUNTED;
     }
     if (note && note->flags & DIAL_DIVERTED)
-        forget_original(ctx, bpf_get_netns_cookie(ctx));
+        forget_original(ctx, cookie);
     if (flow) {
         if (flow->http.status && flow->http.state == HTTP_FOLLOWED)    /* it leaves before the response is whole */
             finish(flow, &key);
-        if (!flow->told && !told(flow))
+        /* Of a dial of its own that came to nothing the proxy tells, which alone knows for whom it was. */
+        int failed_inward = flow->end == END_DESTINATION && !flow->setup_us;
+        if (!flow->told && !failed_inward && !told(flow))
             report_end(ctx, &key, flow);
         flows.delete(&key);
         count(COUNT_FLOWS_ENDED);
@@ -203,34 +259,41 @@ int life(struct bpf_sock_ops *ctx)
     if (op == BPF_SOCK_OPS_TCP_CONNECT_CB)
         connecting(ctx);
     else if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
-        established(ctx, 1);
+        established(ctx, 1, 0);
     else if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
-        established(ctx, 0);
+        established(ctx, 0, 0);
     else if (op == BPF_SOCK_OPS_STATE_CB)
         changed(ctx, ctx->args[0], ctx->args[1]);
     return 1;
 }
 
-/* The proxy's own dials: only those that inward.c diverted are of interest. */
+/* The proxy's own dials: only those that inward.c has noted are of interest. */
 static inline void dialling(struct bpf_sock_ops *ctx)
 {
     struct bpf_sock *sk = ctx->sk;
     struct dial *note = sk ? sockets.sk_storage_get(sk, 0, 0) : 0;
-    if (!note || !(note->flags & DIAL_DIVERTED))
-        return;
     u64 cookie = bpf_get_netns_cookie(ctx);
-    if (ctx->op == BPF_SOCK_OPS_TCP_CONNECT_CB) {
-        bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+    struct pod *own = pod_of(cookie);
+    if (!note || !own)
+        return;
+    bpf_sock_ops_cb_flags_set(ctx, BPF_SOCK_OPS_STATE_CB_FLAG);
+    if (note->flags & DIAL_DIVERTED)
         remember_original(ctx, cookie, note);
-    } else if (ctx->args[1] == TCP_STATE_CLOSE)
-        forget_original(ctx, cookie);
+    else
+        remember_inward(ctx, own, note, cookie);
 }
 
 int listen(struct bpf_sock_ops *ctx)
 {
     u32 port = ctx->local_port, op = ctx->op;
-    if (op == BPF_SOCK_OPS_TCP_CONNECT_CB || op == BPF_SOCK_OPS_STATE_CB)
+    if (op == BPF_SOCK_OPS_TCP_CONNECT_CB)
         dialling(ctx);
+    else if (op == BPF_SOCK_OPS_STATE_CB)
+        changed(ctx, ctx->args[0], ctx->args[1]);
+    else if (op == BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB)
+        established(ctx, 1, 1);
+    else if (op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB && port == PORT_CARRIED)
+        established(ctx, 0, 1);
     if (op != BPF_SOCK_OPS_TCP_LISTEN_CB)
         return 1;
     if (port != PORT_INBOUND && port != PORT_HBONE && port != PORT_HEALTH && port != PORT_STATS)

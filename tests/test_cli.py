@@ -55,7 +55,10 @@ spec:
     metadata: {labels: {app: never}}
     spec:
       containers:
-      - {name: app, image: any, command: [sh, -c, "echo no database; exit 3"], readinessProbe: {exec: {command: ["false"]}}}
+      - name: app
+        image: any
+        command: [sh, -c, "echo no database; exit 3"]
+        readinessProbe: {exec: {command: ["false"]}}
 """
 POLICY = """
 apiVersion: security.istio.io/v1

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only OR Apache-2.0 */
 /* What user space is told: one record per denied connection, per end of a connection whose requests were not all told, and, on demand, per request.
  * inserted in: connect.c, lookup.c, sockops.c, egress.c; deleted in: ring.py, as it reads; read in: ring.py.
- * Size: 8 MiB (27594 records). */
+ * Size: 8 MiB (26886 records). */
 #ifndef MESHLAB_EVENTS_H
 #define MESHLAB_EVENTS_H
 #include "counters.h"
@@ -10,13 +10,14 @@
 struct event {
     u64 time_ns;                  /* CLOCK_MONOTONIC */
     u64 duration_ns;              /* request: latency; connection: life */
+    u64 connected_ns;             /* when the connection began; 0: it was refused */
     u64 request_bytes, response_bytes;
     u32 source_pod, source_identity, destination_pod, destination_identity, service, policy;
     u32 source_ip, destination_ip;
     u16 source_port, destination_port;
     u32 setup_us, rtt_us, retransmits;
     u16 status;
-    u8 kind, verdict, reason, closed_by, method, pad;
+    u8 kind, verdict, reason, closed_by, method, end;
     char path[PATH_BYTES], authority[AUTHORITY_BYTES];
     u8 trace_id[TRACE_BYTES];
 };
@@ -53,7 +54,7 @@ static inline struct event *event_begin(u8 kind, u8 verdict, u8 reason)
     return event;
 }
 
-/* Of a connection within the node. */
+/* Of a connection that was made. */
 static inline struct event *event_of(struct flow *flow, struct tuple *key, u8 kind, u8 verdict, u8 reason)
 {
     struct event *event = event_begin(kind, verdict, reason);
@@ -65,10 +66,12 @@ static inline struct event *event_of(struct flow *flow, struct tuple *key, u8 ki
     event->destination_identity = flow->destination_identity;
     event->service = flow->service;
     event->policy = flow->policy;
-    event->source_ip = key->client_ip;
-    event->destination_ip = key->server_ip;
+    event->source_ip = flow->source_ip;
+    event->destination_ip = flow->destination_ip;
     event->source_port = key->client_port;
-    event->destination_port = key->server_port;
+    event->destination_port = flow->destination_port;
+    event->connected_ns = flow->started_ns;
+    event->end = flow->end;
     return event;
 }
 #endif

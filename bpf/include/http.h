@@ -293,6 +293,8 @@ static inline void report_request(struct flow *flow, struct tuple *key, u64 late
 static inline void add_to_edge(struct flow *flow, u64 latency_us)
 {
     struct exchange *http = &flow->http;
+    if (flow->end == END_DESTINATION)    /* counted where it came from */
+        return;
     struct edge_key key = {flow->source_pod, flow->destination_pod, flow->service, http->path_hash, http->status,
                            http->method};
     struct edge *edge = edge_of(&key, http);

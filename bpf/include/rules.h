@@ -8,6 +8,7 @@
 #include "types.h"
 struct rule_key { u32 destination, source; u16 port, slot; };
 struct rule { u32 policy; u8 verdict, reason, http, pad; };    /* http: egress.c reads its connections as HTTP/1.1 */
+/* One whose destination is the number of a service, at port 0: the proxy balances, and only carries. */
 #define VERDICT_DENY 0
 #define VERDICT_ALLOW 1
 #define VERDICT_PROXY 2

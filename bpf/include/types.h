@@ -7,7 +7,7 @@
 #include <uapi/linux/bpf.h>
 
 /* Raise it with every change of a map's key, value, type or size: it is part of the pins' path. */
-#define SCHEMA 5
+#define SCHEMA 6
 
 /* PIN_FOLDER is defined by the loader, one line above this file. */
 #define PINNED(kind, name) kind ":" PIN_FOLDER "/" name
@@ -29,17 +29,19 @@
 
 /* The node's Envoy, inside each pod's namespace (Istio's numbers). */
 #define PORT_OUTBOUND 15001
+#define PORT_CARRIED 15002    /* outbound too: what the proxy only carries, and the kernel reads */
 #define PORT_INBOUND 15006
 #define PORT_HBONE 15008
 #define PORT_HEALTH 15021
 #define PORT_STATS 15090
 
-/* A connection on this node, the client's end first. */
-struct tuple { u32 client_ip, server_ip; u16 client_port, server_port; };
+/* A connection on this node, the client's end first. `cookie`: of the namespace where both its ends lie, the
+ * application's and the proxy's (every pod has its own 127.0.0.1); 0: it leads from one to another. */
+struct tuple { u64 cookie; u32 client_ip, server_ip; u16 client_port, server_port; u32 pad; };
 
 static inline struct tuple reversed(struct tuple *given)
 {
-    struct tuple other = {given->server_ip, given->client_ip, given->server_port, given->client_port};
+    struct tuple other = {given->cookie, given->server_ip, given->client_ip, given->server_port, given->client_port};
     return other;
 }
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from meshlab.model.ids import ROOT_NAMESPACE
 from meshlab.model.policies import AuthorizationPolicy, MtlsMode, PeerAuthentication
 from meshlab.model.routes import HTTPRoute
 from meshlab.model.services import Protocol, Service, ServicePort, port_protocol
 from meshlab.model.workloads import Mode
-from meshlab.model.world import Endpoint, World, target_port
+from meshlab.model.world import Endpoint, PodId, World, target_port
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,11 @@ def variants(protocol: Protocol) -> tuple[str, ...]:
     return ("h2",) if protocol in (Protocol.HTTP2, Protocol.GRPC) else ("tcp",)
 
 
+def is_read(protocol: Protocol) -> bool:
+    """Can the kernel read it, where a proxy only carries it?"""
+    return protocol is Protocol.HTTP
+
+
 def is_attached(route: HTTPRoute, target: Target) -> bool:
     return any(
         parent.kind == "Service"
@@ -81,9 +88,18 @@ def seated(world: World, node: str) -> list[Endpoint]:
     return [pod for pod in world.endpoints if pod.node == node and pod.mode is Mode.SIDECARLESS and pod.netns]
 
 
-def container_protocols(world: World, endpoint: Endpoint) -> dict[int, Protocol]:
+def container_protocols(world: World, endpoint: Endpoint) -> Mapping[int, Protocol]:
     """The pod's own ports that Services declare, and what they speak there (the first Service by name decides); and
     those for which a PeerAuthentication has a mode of their own."""
+    return _every_protocol(world)[endpoint.pod]
+
+
+@lru_cache(maxsize=2)
+def _every_protocol(world: World) -> dict[PodId, Mapping[int, Protocol]]:
+    return {endpoint.pod: _protocols(world, endpoint) for endpoint in world.endpoints}
+
+
+def _protocols(world: World, endpoint: Endpoint) -> dict[int, Protocol]:
     found: dict[int, Protocol] = {}
     for service in world.services_of(endpoint):
         for port in service.ports:

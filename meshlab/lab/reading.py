@@ -174,7 +174,7 @@ async def settle(control: ControlClient, runtime: Runtime, settle_s: float) -> N
     before: dict[str, LogCounters] | None = None
     while time.monotonic() < deadline:
         written = await _written(runtime)
-        if not await _arrive(control, written, deadline) or written == before:
+        if written == before or not await _arrive(control, written, deadline):
             return
         before = written
 
@@ -205,7 +205,7 @@ async def flows(control: ControlClient) -> pd.DataFrame:
     """Every flow that the control plane still holds, decoded here and not there."""
     from meshlab.dataplanes.envoy import flows as envoy
     from meshlab.dataplanes.sidecarless import flows as kernel
-    from meshlab.telemetry import store
+    from meshlab.telemetry import carried, store
 
     def decode(record: store.Record) -> Iterator[FlowEvent]:
         if record.reporter.endswith(f"/{AGENT}"):
@@ -215,6 +215,6 @@ async def flows(control: ControlClient) -> pd.DataFrame:
 
     peers = {row["ip"]: row for row in await control.json("/peers")}
     raw = await control.body("/flows", after=0)
-    events = [event for record in store.records(raw) for event in decode(record)]
+    events = carried.joined(event for record in store.records(raw) for event in decode(record))
     acks = [row for row in await control.json("/config-events", after=0) if row["kind"] == "ack"]
     return frames.flows_frame(events, acks)

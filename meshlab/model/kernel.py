@@ -35,6 +35,9 @@ class KernelService:
     port: int
     proxy: bool
     backends: tuple[KernelBackend, ...] = ()
+    carried: tuple[str, ...] = ()
+    """Of those that the proxy balances: the SPIFFE IDs ("": any of this node's) whose HTTP/1.1 it only carries, and the
+    kernel reads."""
 
     @property
     def resource(self) -> str:
@@ -102,7 +105,7 @@ def plan_of(node: str, resources: Mapping[str, str]) -> KernelPlan:
             found: dict[str, Any] = json.loads(text)
             if name.startswith("service/"):
                 backends = tuple(KernelBackend(**one) for one in found.pop("backends"))
-                services.append(KernelService(**found, backends=backends))
+                services.append(KernelService(**{**found, "carried": tuple(found["carried"])}, backends=backends))
             else:
                 rules = tuple(KernelRule(**one) for one in found.pop("rules"))
                 workloads.append(KernelWorkload(**found, rules=rules))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 ADMIN_PORT, OUTBOUND_PORT, INBOUND_PORT = 15000, 15001, 15006
+CARRIED_PORT = 15002
+"""Out of a pod, HTTP that the node's proxy only carries: the kernel, which reads it, tells it by the port."""
 HBONE_PORT, HEALTH_PORT, STATS_PORT = 15008, 15021, 15090
 AGENT_PORT = 15020
 """The node's agent: counters, on the node's loopback only."""
@@ -20,3 +22,5 @@ calls an application with the client's address: so that no connection is taken f
 
 INBOUND_MARK = 1337
 """Mark of the connections that a proxy makes to its own application with the client's source address."""
+READ_PRIORITY = 5
+"""SO_PRIORITY of those among them whose HTTP the kernel reads, where the node's proxy only carries bytes."""

@@ -42,9 +42,10 @@ class Endpoint:
     """Path of the pod's network namespace on its node; "" until it has one, or where the runtime has no such paths."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class World:
-    """One immutable input for the compilers: same World, same bytes. `version` is its content hash."""
+    """One immutable input for the compilers: same World, same bytes. `version` is its content hash, by which Worlds are
+    told apart."""
 
     mesh: Mesh
     endpoints: tuple[Endpoint, ...] = ()
@@ -65,6 +66,12 @@ class World:
             )
         )
         return hashlib.sha256(content.encode()).hexdigest()[:12]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, World) and other.version == self.version
+
+    def __hash__(self) -> int:
+        return hash(self.version)
 
     def endpoint(self, pod: PodId) -> Endpoint | None:
         return self._by_pod.get(pod)

@@ -3,6 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Part(StrEnum):
+    """What a row says of a connection that was carried."""
+
+    READ = "read"
+    """The kernel: what the application at one end said."""
+    BEGUN = "begun"
+    """The proxy: who is at the other end."""
+    ENDED = "ended"
+    """The proxy: the connection has ended, or came to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One end of a connection between an application and its proxy, by the client's address there, and when it began
+    (Unix nanoseconds; the proxy learns of it a little later than the kernel)."""
+
+    part: Part
+    reporter: str
+    ip: str
+    port: int
+    began: int
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.reporter, self.ip, self.port
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +78,5 @@ class FlowEvent:
     rtt_ms: float | None = None
     closed_by: str | None = None
     trace_id: str | None = None
+    link: Link | None = None
+    """Of a connection that a proxy carried and a kernel read: which one. Not a column (`carried.py`)."""

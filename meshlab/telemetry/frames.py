@@ -16,7 +16,7 @@ from meshlab.telemetry.schema import FLOWS
 def flows_frame(events: Iterable[FlowEvent], acks: Sequence[dict[str, Any]] = ()) -> pd.DataFrame:
     """One row per event, ordered by time, with the schema's columns and dtypes. `acks` (rows with namespace, pod,
     time_ns, version) give each row the version that its reporter had acknowledged by then."""
-    names = [one.name for one in fields(FlowEvent)]
+    names = [one.name for one in fields(FlowEvent) if one.name != "link"]
     rows = [[getattr(event, name) for name in names] for event in events]
     frame = pd.DataFrame(rows, columns=names)
     frame = frame.reindex(columns=[column.name for column in FLOWS])

@@ -80,5 +80,5 @@ def test_a_pods_ports_are_the_target_ports_of_its_services() -> None:
     wanted = {8080: Protocol.HTTP, 90: Protocol.TCP, 70: Protocol.AUTO, 7000: Protocol.GRPC}
     assert container_protocols(made, endpoint) == wanted
     nameless: Endpoint = dataclasses.replace(endpoint, ports={})
-    assert 8080 not in container_protocols(made, nameless)
+    assert 8080 not in container_protocols(dataclasses.replace(made, endpoints=(nameless,)), nameless)
     assert endpoint.mode is Mode.SIDECAR

@@ -143,7 +143,7 @@ def test_a_node_shares_one_envoy_with_sockets_inside_each_of_its_pods() -> None:
         one = listener_pb2.Listener()
         AnyMessage.FromString(resource.body).Unpack(one)
         sockets.add((one.address.socket_address.network_namespace_filepath, one.address.socket_address.port_value))
-    wanted = {15001, 15006, 15008, 15021, 15090}
+    wanted = {15001, 15002, 15006, 15008, 15021, 15090}
     assert sockets == {(f"/netns/{name}", port) for name in ("api-1", "old-1") for port in wanted}
 
 

@@ -62,6 +62,18 @@ def agent_pids(lab: Lab) -> list[int]:
     return [pid for node in nodes for pid in cgroups.pids(cgroups.node_group(lab.settings.name, node) / "agent")]
 
 
+def counters(lab: Lab) -> dict[str, int]:
+    """The kernel's own, of all nodes."""
+    found = lab.counters().groupby("counter")["value"].sum().filter(like="kernel.")
+    return {str(name).removeprefix("kernel."): int(value) for name, value in found.items()}
+
+
+def rows_of(lab: Lab, path: str) -> pd.DataFrame:
+    """The flow rows with this path."""
+    found = lab.flows()
+    return found[found["path"] == path]
+
+
 def shop_as(mode: str) -> str:
     """The shop's documents with another plane."""
     return sample_text("shop").replace("meshlab.io/mode: sidecar", f"meshlab.io/mode: {mode}")

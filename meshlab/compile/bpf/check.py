@@ -19,7 +19,7 @@ def check(plan: KernelPlan) -> tuple[str, ...]:
 def _sizes(plan: KernelPlan) -> Iterator[str]:
     own = [workload for workload in plan.workloads if workload.netns]
     sizes = {
-        "rules": sum(len(workload.rules) for workload in own),
+        "rules": sum(len(one.rules) for one in own) + sum(len(one.carried) for one in plan.services),
         "backends": sum(len(service.backends) for service in plan.services),
         "services": len(plan.services),
         "workloads": len(plan.workloads),

@@ -23,4 +23,4 @@ def compile_kernel(world: World, node: str) -> KernelPlan:
                 made = KernelWorkload(made.ip, made.pod, made.identity, made.plane, pod.uid, pod.netns, verdicts)
             workloads.append(made)
     unsure = {pod: rules.unsure(found) for pod, found in own.items()}
-    return KernelPlan(node, tuple(workloads), services.every(world, unsure))
+    return KernelPlan(node, tuple(workloads), services.every(world, unsure, identities))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from meshlab.compile.bpf.judgement import Connection, Judgement, judge
+from meshlab.compile.judgement import Connection, Judgement, judge
 from meshlab.compile.plan import container_protocols, policies_for, takes_mtls
 from meshlab.model.kernel import KernelRule
 from meshlab.model.outcomes import Reason

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from meshlab.compile import carried
 from meshlab.compile.bpf.rules import READABLE
 from meshlab.compile.plan import Target, is_attached, targets
 from meshlab.model.kernel import KernelBackend, KernelService
@@ -15,13 +17,16 @@ Unsure = Mapping[PodId, frozenset[int]]
 """The pods of the node's kernel plane, each with the ports at which layer 4 cannot tell."""
 
 
-def every(world: World, own: Unsure) -> tuple[KernelService, ...]:
-    """One for each TCP port of each Service with a ClusterIP."""
-    routes, found = world.mesh.all(HTTPRoute), []
+def every(world: World, own: Unsure, identities: Sequence[str]) -> tuple[KernelService, ...]:
+    """One for each TCP port of each Service with a ClusterIP. `identities`: of the node's pods, sorted."""
+    routes, callers, found = world.mesh.all(HTTPRoute), carried.callers(world), []
     for target in targets(world):
         ip = world.cluster_ips.get((target.service.namespace, target.service.name))
         if ip is not None:
-            found.append(_service(world, target, ip, routes, own))
+            made = _service(world, target, ip, routes, own)
+            allowed = callers.get(target.endpoints, ()) if made.proxy else ()
+            among = tuple(one for one in identities if one in allowed)
+            found.append(replace(made, carried=("",) if among and len(among) == len(identities) else among))
     return tuple(found)
 
 

@@ -9,21 +9,25 @@ from envoy.config.cluster.v3 import cluster_pb2 as cluster
 from envoy.config.cluster.v3 import outlier_detection_pb2 as outlier
 from envoy.config.core.v3 import base_pb2 as core
 from envoy.config.core.v3 import protocol_pb2 as protocol
+from envoy.config.core.v3 import socket_option_pb2 as option
 from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2 as http
 from google.protobuf.struct_pb2 import Struct
 
-from meshlab.compile.plan import Target, container_protocols
+from meshlab.compile.plan import Target, container_protocols, is_read
 from meshlab.compile.xds import hbone, tls
 from meshlab.compile.xds.endpoints import socket
 from meshlab.compile.xds.pack import any_of, seconds, u32
 from meshlab.compile.xds.plan import OWN, Seat
+from meshlab.model.services import Protocol
+from meshlab.model.wire import READ_PRIORITY
 from meshlab.model.world import Endpoint, World
 
 PASSTHROUGH = "passthrough"
 _ALPN = {"h1": tls.ALPN_H1, "h2": tls.ALPN_H2, "tcp": tls.ALPN_TCP}
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MANY = 1 << 20
+_SOL_SOCKET, _SO_PRIORITY = 1, 12
 
 
 def for_target(world: World, target: Target, variant: str, seat: Seat = OWN) -> cluster.Cluster:
@@ -64,6 +68,35 @@ def original_dst(name: str, seat: Seat = OWN) -> cluster.Cluster:
     return made
 
 
+def for_ports(ports: Sequence[int], seat: Seat = OWN) -> list[cluster.Cluster]:
+    """To the pod's own application, at each of its ports."""
+    return [original_dst(f"inbound|{port}||", seat) for port in ports]
+
+
+def carried(port: int) -> str:
+    """The cluster to the pod's application for HTTP/1.1 that is only carried."""
+    return f"inbound|{port}|read|"
+
+
+def for_carried(world: World, endpoint: Endpoint, seat: Seat) -> list[cluster.Cluster]:
+    """To the pod's own application at its HTTP/1.1 ports, read by the kernel."""
+    ports = [port for port, spoken in container_protocols(world, endpoint).items() if is_read(spoken)]
+    return [_read(original_dst(carried(port), seat)) for port in ports]
+
+
+def _read(made: cluster.Cluster) -> cluster.Cluster:
+    """The kernel knows by a mark of their own the connections that it is to read."""
+    made.upstream_bind_config.socket_options.add(
+        level=_SOL_SOCKET, name=_SO_PRIORITY, int_value=READ_PRIORITY, state=option.SocketOption.STATE_PREBIND
+    )
+    return made
+
+
+def tunnel_end(port: int, spoken: Protocol, seat: Seat = OWN) -> str:
+    """The cluster to one of the pod's ports for what comes out of tunnels."""
+    return f"inbound|hbone|{port}|read" if seat.pod and is_read(spoken) else hbone.inbound(port)
+
+
 def for_tunnels(world: World, endpoint: Endpoint, seat: Seat = OWN) -> list[cluster.Cluster]:
     """To the pod's own application, from tunnels: to a port that a Service declares, and to the address that the
     tunnel's client has named."""
@@ -71,12 +104,12 @@ def for_tunnels(world: World, endpoint: Endpoint, seat: Seat = OWN) -> list[clus
     named.original_dst_lb_config.use_http_header = True
     named.original_dst_lb_config.http_header_name = ":authority"
     found = [named]
-    for port in container_protocols(world, endpoint):
-        made = _base(hbone.inbound(port), "tcp", seat)
+    for port, spoken in container_protocols(world, endpoint).items():
+        made = _base(tunnel_end(port, spoken, seat), "tcp", seat)
         made.type = cluster.Cluster.STATIC
         made.load_assignment.cluster_name = made.name
         made.load_assignment.endpoints.add().lb_endpoints.add().endpoint.address.CopyFrom(socket(endpoint.ip, port))
-        found.append(made)
+        found.append(_read(made) if seat.pod and is_read(spoken) else made)
     return found
 
 

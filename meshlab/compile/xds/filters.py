@@ -10,10 +10,12 @@ from envoy.config.listener.v3 import listener_components_pb2 as lc
 from envoy.config.rbac.v3 import rbac_pb2 as rbac
 from envoy.config.route.v3 import route_pb2
 from envoy.extensions.access_loggers.grpc.v3 import als_pb2 as als
+from envoy.extensions.filters.common.set_filter_state.v3 import value_pb2 as state_value
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac
 from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac
+from envoy.extensions.filters.network.set_filter_state.v3 import set_filter_state_pb2 as network_state
 from envoy.extensions.filters.network.tcp_proxy.v3 import tcp_proxy_pb2 as tcp
 from envoy.type.tracing.v3 import custom_tag_pb2 as tag
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -27,6 +29,10 @@ from meshlab.model.world import Endpoint, World
 
 ADS_CLUSTER = "ads"
 _IDLE_S = 3600
+_EARLY_BYTES = 1 << 16
+"""What may lie in the proxy until the application is dialled."""
+_ATTEMPTS = 3
+"""To connect, each to a backend that is chosen anew; as often as a request without a route of its own is tried."""
 ROUTER = hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router()))
 _LOG_BUFFER_BYTES = 1 << 20
 """About 2,000 rows: what a proxy keeps while the control plane restarts. What does not fit, Envoy counts as dropped."""
@@ -45,10 +51,12 @@ _TAGS = {
 }
 
 
-def access_log(direction: str, kind: str, seat: Seat = OWN, *, tunnel: str = "") -> accesslog.AccessLog:
+def access_log(
+    direction: str, kind: str, seat: Seat = OWN, *, tunnel: str = "", carried: bool = False
+) -> accesslog.AccessLog:
     """Every request (`kind` http) or connection (tcp) to the control plane, batched. A shared Envoy says for which
-    pod it speaks; of what goes through a tunnel is told where to."""
-    optional = {"pod": seat.pod, "tunnel": tunnel}
+    pod it speaks; of what goes through a tunnel is told where to, and of what the kernel reads that it does."""
+    optional = {"pod": seat.pod, "tunnel": tunnel, "carried": "yes" if carried else ""}
     tags = {**_TAGS, "direction": direction, **{name: value for name, value in optional.items() if value}}
     common = als.CommonGrpcAccessLogConfig(
         log_name=f"{direction}-{kind}",
@@ -126,17 +134,38 @@ def terminator(rds: str, seat: Seat) -> lc.Filter:
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT")],
         stream_idle_timeout=seconds(_IDLE_S),
     )
+    if seat.pod:  # of what it only carries the kernel is told who the other end is as soon as that is known
+        made.access_log_options.flush_log_on_tunnel_successfully_established = True
     return _managing(made, seat.name(rds))
 
 
-def tcp_proxy(direction: str, cluster: str, seat: Seat = OWN, *, tunnel: str = "") -> lc.Filter:
-    """`tunnel`: the authority of the HTTP/2 CONNECT that carries the bytes to the cluster, as a format string."""
-    log = access_log(direction, "tcp", seat, tunnel=tunnel)
-    made = tcp.TcpProxy(stat_prefix=f"{direction}_tcp", cluster=seat.name(cluster), access_log=[log])
+def tcp_proxy(direction: str, cluster: str, seat: Seat = OWN, *, tunnel: str = "", carried: bool = False) -> lc.Filter:
+    """`tunnel`: the authority of the HTTP/2 CONNECT that carries the bytes to the cluster, as a format string.
+    `carried`: what the kernel reads; it is told who the other end is as soon as that is known."""
+    log = access_log(direction, "tcp", seat, tunnel=tunnel, carried=carried)
+    kind = "carried" if carried else "tcp"
+    made = tcp.TcpProxy(stat_prefix=f"{direction}_{kind}", cluster=seat.name(cluster), access_log=[log])
+    if carried:
+        made.access_log_options.flush_access_log_on_connected = True
+        if direction == "outbound":
+            made.max_connect_attempts.value = _ATTEMPTS
+        else:
+            made.upstream_connect_mode = tcp.ON_DOWNSTREAM_TLS_HANDSHAKE
+            made.max_early_data_bytes.value = _EARLY_BYTES
     if tunnel:
         made.tunneling_config.hostname = tunnel
     made.idle_timeout.CopyFrom(seconds(_IDLE_S))
     return lc.Filter(name="envoy.filters.network.tcp_proxy", typed_config=any_of(made))
+
+
+def speaking(alpn: str) -> lc.Filter:
+    """Whatever the cluster speaks by itself, these connections to it speak `alpn`."""
+    value = state_value.FilterStateValue(object_key="envoy.network.application_protocols", read_only=True)
+    value.format_string.text_format_source.inline_string = alpn
+    return lc.Filter(
+        name="envoy.filters.network.set_filter_state",
+        typed_config=any_of(network_state.Config(on_new_connection=[value])),
+    )
 
 
 def http_rules(world: World, endpoint: Endpoint, *, tunnel: bool = False) -> dict[str, AnyMessage]:

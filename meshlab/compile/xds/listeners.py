@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from envoy.config.cluster.v3 import cluster_pb2 as cluster
@@ -19,14 +19,22 @@ from envoy.type.matcher.v3 import regex_pb2 as regex
 from envoy.type.matcher.v3 import string_pb2 as string
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from meshlab.compile.plan import Target, container_protocols, mtls_mode, takes_mtls, targets, variants
+from meshlab.compile.plan import Target, container_protocols, is_read, mtls_mode, takes_mtls, targets, variants
 from meshlab.compile.xds import clusters, filters, hbone, routes, tls
 from meshlab.compile.xds.endpoints import socket
 from meshlab.compile.xds.pack import any_of, seconds
 from meshlab.compile.xds.plan import HTTP, OWN, Seat
 from meshlab.model.policies import MtlsMode
 from meshlab.model.services import Protocol
-from meshlab.model.wire import HBONE_PORT, HEALTH_PORT, INBOUND_MARK, INBOUND_PORT, OUTBOUND_PORT, STATS_PORT
+from meshlab.model.wire import (
+    CARRIED_PORT,
+    HBONE_PORT,
+    HEALTH_PORT,
+    INBOUND_MARK,
+    INBOUND_PORT,
+    OUTBOUND_PORT,
+    STATS_PORT,
+)
 from meshlab.model.workloads import Mode
 from meshlab.model.world import Endpoint, World
 
@@ -194,6 +202,23 @@ def _target_chains(world: World, target: Target, seat: Seat) -> list[lc.FilterCh
     return found
 
 
+def carried(world: World, every: Sequence[Target], seat: Seat) -> listener.Listener:
+    """What the kernel reads of what leaves the pod. Every HTTP/1.1 port of a ClusterIP has a chain here beside that of
+    HTTP, whoever is carried now: which of the two a connection takes the kernel decides, as it begins."""
+    made = _listener("carried", "127.0.0.1", CARRIED_PORT, [_ORIGINAL], seat)
+    made.traffic_direction = 2
+    for target in every:
+        address, tunnel = _cluster_ip(world, target), hbone.authority(target) if target.tunnel else ""
+        if address is not None:
+            through = filters.tcp_proxy("outbound", target.cluster("tcp"), seat, tunnel=tunnel, carried=True)
+            chain = made.filter_chains.add(name=target.cluster("tcp"), filters=[through])
+            if not tunnel:  # the cluster is that of HTTP
+                chain.filters.insert(0, filters.speaking(tls.ALPN_TCP))
+            chain.filter_chain_match.prefix_ranges.add(address_prefix=address).prefix_len.value = 32
+            chain.filter_chain_match.destination_port.value = target.port.port
+    return made
+
+
 # in
 
 
@@ -234,9 +259,13 @@ def _inbound_chains(
     if mode is not MtlsMode.DISABLE:
         found.append(chain("mesh-h1", http(), "tls", [tls.ALPN_H1]))
         found.append(chain("mesh-h2", http(http2=True), "tls", [tls.ALPN_H2]))
-        # Policies for a port that speaks HTTP hold for HTTP: raw bytes into it would pass them by.
+        # Policies for a port that speaks HTTP hold for HTTP: raw bytes into it would pass them by. What other nodes
+        # carry comes only where layer 4 can judge; to its rules a policy for requests is one that lets nobody in.
         if protocol not in HTTP:
             found.append(chain("mesh-tcp", raw(), "tls", [tls.ALPN_TCP]))
+        elif seat.pod and is_read(protocol):
+            through = filters.tcp_proxy("inbound", clusters.carried(port), seat, carried=True)
+            found.append(chain("mesh-tcp", [*guards, through], "tls", [tls.ALPN_TCP]))
     if mode is not MtlsMode.STRICT:
         if protocol in HTTP:
             found.append(chain("plain", http(), "raw_buffer", []))
@@ -266,10 +295,10 @@ def tunnels(world: World, seat: Seat = OWN) -> listener.Listener:
 def tunnel_routes(world: World, endpoint: Endpoint, seat: Seat = OWN) -> route_pb2.RouteConfiguration:
     """From the authority of a CONNECT to the application, never to a port of the proxy's; and with it the rules, as
     they hold for connections: they see the same port in the same words, so `:09000` leads nowhere."""
-    ports = container_protocols(world, endpoint)
+    ports = container_protocols(world, endpoint).items()
     found = [
         _refused(r".*:150\d\d"),
-        *(_connect(rf"[^:]+:{port}", hbone.inbound(port), seat) for port in ports),
+        *(_connect(rf"[^:]+:{port}", clusters.tunnel_end(port, protocol, seat), seat) for port, protocol in ports),
         _connect(rf"{re.escape(endpoint.ip)}:[1-9]\d*", hbone.INBOUND, seat),
     ]
     return _routes(hbone.INBOUND, found, seat, filters.http_rules(world, endpoint, tunnel=True))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from meshlab.compile.plan import container_protocols, seated, targets
+from meshlab.compile.plan import container_protocols, is_read, seated, targets
 from meshlab.compile.xds import clusters, endpoints, listeners, routes
 from meshlab.compile.xds.pack import resource
 from meshlab.compile.xds.plan import OWN, Seat
@@ -26,10 +26,8 @@ def _named(messages: Sequence[Any]) -> Named:
 
 
 @lru_cache(maxsize=2)
-def _shared(version: str, holder: _Held) -> dict[str, Named]:
+def _shared(world: World) -> dict[str, Named]:
     """What every sidecar of a world gets alike: all that leaves a pod."""
-    del version
-    world = holder.world
     found = _outwards(world, OWN)
     made = [one for target in targets(world) if (one := listeners.for_target(world, target)) is not None]
     return {**found, LISTENER: {**found[LISTENER], **_named(made)}}
@@ -42,12 +40,15 @@ def _outwards(world: World, seat: Seat) -> dict[str, Named]:
     (delta ADS), and a second cluster would wait for them in vain."""
     found = targets(world)
     out, direct = listeners.outbound(world, seat)
-    services = [clusters.for_target(world, t, v, seat) for t in found for v in t.variants]
+    more = [t for t in found if seat.pod and is_read(t.protocol)]
+    forms = [(t, v) for t in found for v in t.variants] + [(t, "tcp") for t in more if t.tunnel]
+    services = [clusters.for_target(world, t, v, seat) for t, v in forms]
     beyond = clusters.original_dst(clusters.PASSTHROUGH, seat)
-    made = [routes.configuration(world, t, v, seat) for t in found for v in t.variants if v != "tcp"]
+    made = [routes.configuration(world, t, v, seat) for t, v in forms if v != "tcp"]
     own = [listeners.health(seat), listeners.stats(seat)]
-    forms = [(t, tunnel) for t in found for tunnel in sorted({t.tunnelled(variant) for variant in t.variants})]
-    places = [endpoints.assignment(world, t, seat, tunnel=tunnel) for t, tunnel in forms]
+    own += [listeners.carried(world, more, seat)] if seat.pod else []
+    ways = {(t.endpoints, t.tunnelled(v)): t for t, v in forms}
+    places = [endpoints.assignment(world, t, seat, tunnel=tunnel) for (_, tunnel), t in ways.items()]
     return {
         CLUSTER: _named([*services, *direct, beyond]),
         ENDPOINTS: {one.cluster_name: resource(one.cluster_name, one) for one in places},
@@ -58,8 +59,9 @@ def _outwards(world: World, seat: Seat) -> dict[str, Named]:
 
 def _inwards(world: World, endpoint: Endpoint, seat: Seat) -> dict[str, Named]:
     """Clusters, listener and routes of all that enters a pod."""
-    ports = (0, *container_protocols(world, endpoint))
-    places = [clusters.original_dst(f"inbound|{port}||", seat) for port in ports]
+    places = clusters.for_ports((0, *container_protocols(world, endpoint)), seat)
+    if seat.pod:
+        places += clusters.for_carried(world, endpoint, seat)
     made = [*listeners.inbound_routes(world, endpoint, seat), listeners.tunnel_routes(world, endpoint, seat)]
     return {
         CLUSTER: _named([*places, *clusters.for_tunnels(world, endpoint, seat)]),
@@ -68,25 +70,12 @@ def _inwards(world: World, endpoint: Endpoint, seat: Seat) -> dict[str, Named]:
     }
 
 
-class _Held:
-    """A World as a cache key: told apart by its version."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and other.world.version == self.world.version
-
-    def __hash__(self) -> int:
-        return hash(self.world.version)
-
-
 def compile_pod(world: World, pod: PodId) -> Snapshot:
     """The snapshot of one pod's sidecar. KeyError if the world has no such pod."""
     endpoint = world.endpoint(pod)
     if endpoint is None:
         raise KeyError(f"no pod {pod}")
-    return Snapshot(world.version, _joined(_shared(world.version, _Held(world)), _inwards(world, endpoint, OWN)))
+    return Snapshot(world.version, _joined(_shared(world), _inwards(world, endpoint, OWN)))
 
 
 def compile_node(world: World, node: str) -> Snapshot:

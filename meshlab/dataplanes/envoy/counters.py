@@ -23,7 +23,8 @@ class LogCounters:
     """Flow rows of one proxy since it started: `written` to its buffer, `dropped` because the buffer was full.
 
     Envoy counts the rows of requests as they are written, those of connections as they leave the buffer: so there are
-    at most `connections` more, of which some may still be open."""
+    at most `connections` more, of which some may still be open (of those that it only carries it tells twice: when the
+    other end is known, and when they end)."""
 
     written: int = 0
     dropped: int = 0
@@ -50,6 +51,7 @@ def agent_counters(answer: bytes) -> LogCounters:
 def log_counters(answer: bytes) -> LogCounters:
     stats = parse_stats(answer)
     requests, left = stats.get(f"{_PREFIX}logs_written", 0), stats.get(f"{_PREFIX}grpc_entries_flushed", 0)
-    connections = sum(value for name, value in stats.items() if _CONNECTIONS.fullmatch(name))
+    told = {name: 2 if "_carried." in name else 1 for name in stats if _CONNECTIONS.fullmatch(name)}
+    connections = sum(stats[name] * times for name, times in told.items())
     more = max(0, requests + connections - max(requests, left))
     return LogCounters(max(requests, left), stats.get(f"{_PREFIX}logs_dropped", 0), more)

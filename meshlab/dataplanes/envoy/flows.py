@@ -11,7 +11,7 @@ from envoy.data.accesslog.v3 import accesslog_pb2 as log
 from envoy.service.accesslog.v3 import als_pb2
 
 from meshlab.model.outcomes import VERDICT, Reason
-from meshlab.telemetry.events import FlowEvent
+from meshlab.telemetry.events import FlowEvent, Link, Part
 
 _RULE = re.compile(r"matched_policy\[ns\[([^\]]*)\]-policy\[([^\]]*)\]-rule\[(\d+)\]\]")
 _RULE_ID = re.compile(r"ns\[([^\]]*)\]-policy\[([^\]]*)\]-rule\[(\d+)\]")
@@ -44,6 +44,10 @@ _FLAGS: tuple[tuple[str, Reason], ...] = (
 _HARMLESS = ("delay_injected", "response_from_cache_filter")
 _TLS = re.compile(r"TLS|SSL|CERTIFICATE", re.IGNORECASE)
 _SWITCHING = 101
+_BEGUN = (
+    log.AccessLogType.TcpUpstreamConnected,
+    log.AccessLogType.DownstreamTunnelSuccessfullyEstablished,
+)
 _VERSIONS = {
     log.HTTPAccessLogEntry.HTTP10: "http1",
     log.HTTPAccessLogEntry.HTTP11: "http1",
@@ -66,10 +70,33 @@ def decode(payload: bytes, reporter: str, peers: Peers) -> Iterator[FlowEvent]:
         return pods.get(common.custom_tags.get("pod") or reporter, {})
 
     for http in message.http_logs.log_entry:
-        end = _tunnelled if _tag(http.common_properties.custom_tags, "tunnel") else _http
-        yield end(http, mine(http.common_properties), peers)
+        common = http.common_properties
+        if not _tag(common.custom_tags, "tunnel"):
+            yield _http(http, mine(common), peers)
+        elif _is_carried(common) or common.access_log_type != log.AccessLogType.DownstreamTunnelSuccessfullyEstablished:
+            yield _tunnelled(http, mine(common), peers)
     for tcp in message.tcp_logs.log_entry:
         yield _tcp(tcp, mine(tcp.common_properties), peers)
+
+
+def _is_carried(common: log.AccessLogCommon) -> bool:
+    """By the proxy, for the kernel to read; what leaves a tunnel tells its cluster, `inbound|hbone|<port>|read`."""
+    return bool(_tag(common.custom_tags, "carried")) or _parts(common.upstream_cluster)[3:] == ["read"]
+
+
+def _parts(cluster: str) -> list[str]:
+    """Of a cluster's name, without whose it is."""
+    return cluster.rpartition("@")[2].split("|")
+
+
+def _link(common: log.AccessLogCommon, ends: Mapping[str, Any]) -> Link | None:
+    if not _is_carried(common):
+        return None
+    began = common.access_log_type in _BEGUN
+    inbound = ends["reporter"] == "destination"
+    dialled = common.upstream_local_address.socket_address
+    ip, port = (dialled.address, dialled.port_value) if inbound else (ends["source_ip"], ends["source_port"])
+    return Link(Part.BEGUN if began else Part.ENDED, ends["reporter"], ip or "", port or 0, ends["time"])
 
 
 def _ms(duration: Any) -> float | None:
@@ -130,7 +157,7 @@ def _tunnel_port(tags: Mapping[str, str]) -> int | None:
 
 
 def _service(cluster: str, destination: Mapping[str, Any]) -> str | None:
-    parts = cluster.rpartition("@")[2].split("|")
+    parts = _parts(cluster)
     if len(parts) == 4 and parts[0] == "outbound" and parts[2] != "pod":
         name, namespace = parts[3].split(".")[:2]
         return f"{namespace}/{name}"
@@ -168,14 +195,16 @@ def _tunnelled(entry: log.HTTPAccessLogEntry, mine: Own, peers: Peers) -> FlowEv
     common, response = entry.common_properties, entry.response
     code = response.response_code.value
     carried = code == HTTPStatus.OK
+    ends = _ends(common, mine, peers)
     return FlowEvent(
         kind="connection",
         protocol="tcp",
         duration_ms=_ms(common.duration) or _ms(common.time_to_last_downstream_tx_byte),
         request_bytes=entry.request.request_body_bytes,
         response_bytes=response.response_body_bytes if carried else 0,
+        link=_link(common, ends),
         **_outcome(common, response.response_code_details, _SWITCHING if carried else code),
-        **_ends(common, mine, peers),
+        **ends,
     )
 
 
@@ -187,14 +216,16 @@ def _method(request: log.HTTPRequestProperties) -> str | None:
 
 def _tcp(entry: log.TCPAccessLogEntry, mine: Own, peers: Peers) -> FlowEvent:
     common = entry.common_properties
+    ends = _ends(common, mine, peers)
     return FlowEvent(
         kind="connection",
         protocol="tcp",
+        link=_link(common, ends),
         duration_ms=_ms(common.duration),
         request_bytes=entry.connection_properties.received_bytes,
         response_bytes=entry.connection_properties.sent_bytes,
         **_outcome(common, common.connection_termination_details, None),
-        **_ends(common, mine, peers),
+        **ends,
     )
 
 

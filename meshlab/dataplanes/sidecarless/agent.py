@@ -110,11 +110,14 @@ class NodeAgent:
     def _numbered(self, wanted: KernelPlan) -> plan.Plan:
         return plan.Plan(
             tuple(self._service(service) for service in wanted.services),
-            tuple(
-                self._rule(self._pod(workload), rule)
-                for workload in wanted.workloads
-                if workload.netns
-                for rule in workload.rules
+            (
+                *(
+                    self._rule(self._pod(workload), rule)
+                    for workload in wanted.workloads
+                    if workload.netns
+                    for rule in workload.rules
+                ),
+                *(self._carried(service, source) for service in wanted.services for source in service.carried),
             ),
             tuple(
                 plan.Address(one.ip, self._pod(one), self._identity(one.identity), _PLANES[one.plane])
@@ -124,9 +127,17 @@ class NodeAgent:
             request_events=True,
         )
 
+    def _number(self, service: KernelService) -> int:
+        return self._names.number("service", service.name, str(service.port))
+
+    def _carried(self, service: KernelService, spiffe_id: str) -> plan.Rule:
+        source = self._identity(spiffe_id) if spiffe_id else plan.ANY_SOURCE
+        return plan.Rule(self._number(service), plan.RuleVerdict.PROXY, Reason.OK, source=source, http=True)
+
     def _service(self, service: KernelService) -> plan.Service:
-        number = self._names.number("service", service.name, str(service.port))
-        return plan.Service(number, service.ip, service.port, service.backends, proxy=service.proxy, least=True)
+        return plan.Service(
+            self._number(service), service.ip, service.port, service.backends, proxy=service.proxy, least=True
+        )
 
     def _rule(self, pod: int, rule: KernelRule) -> plan.Rule:
         policy = self._names.number("policy", rule.policy, str(rule.rule)) if rule.policy else 0

@@ -1,4 +1,5 @@
-"""Batches of the kernel's events to `FlowEvent`s: what one program saw of both ends gives a row for each end."""
+"""Batches of the kernel's events to `FlowEvent`s: what one program saw of both ends gives a row for each end; of what
+the proxy carries the kernel sees the application's end, and of that there is a row."""
 
 from __future__ import annotations
 
@@ -13,12 +14,13 @@ import numpy as np
 from meshlab.dataplanes.sidecarless import source
 from meshlab.dataplanes.sidecarless.tables import unpacked
 from meshlab.model.outcomes import Verdict
-from meshlab.telemetry.events import FlowEvent
+from meshlab.telemetry.events import FlowEvent, Link, Part
 
 _METHODS = {number: name for name, number in source.numbers("http", "METHOD_").items()}
 _REASONS = {number: name.lower() for name, number in source.numbers("reasons", "REASON_").items()}
 _VERDICTS = tuple(str(verdict) for verdict in Verdict)
 _REQUEST = source.numbers("events", "EVENT_")["REQUEST"]
+_END = source.numbers("flows", "END_")
 _CLOSED_BY = {number: name.lower() for name, number in source.numbers("flows", "CLOSED_BY_").items()}
 Names = Mapping[int, list[str]]
 
@@ -57,6 +59,14 @@ def _rows(
     at = peers.get(unpacked(int(event["destination_ip"])), {})
     known = [f"{at['namespace']}/{name}" for name in at.get("services") or []]
     made = replace(made, destination_service=service[0] if service else known[0] if len(known) == 1 else None)
+    end = int(event["end"])
+    if end != _END["BOTH"]:
+        reporter = "source" if end == _END["SOURCE"] else "destination"
+        began = int(event["connected_ns"]) + clock_ns
+        link = Link(Part.READ, reporter, made.source_ip or "", made.source_port or 0, began)
+        # How the way to the proxy was, within the pod, is nobody's business.
+        yield replace(made, reporter=reporter, link=link, setup_ms=None, rtt_ms=None, retransmits=None)
+        return
     yield made
     if made.destination_pod is not None:
         yield replace(made, reporter="destination")

@@ -27,7 +27,8 @@ from meshlab.kit.files import opened
 
 _PODS_HOOKS = ("egress", "life", "sock_create", "getpeername4", "getpeername6", "connect4", "connect6")
 """In this order: a connect may be diverted only when its destination can be kept."""
-_PROXY_HOOKS = ("listen", "getsockopt", "inward")
+_PROXY_HOOKS = ("proxy-egress", "listen", "getsockopt", "inward")
+"""Names of links; of the programs, where another link has the program's name."""
 _FLOWS_BESIDE = 1024
 """Room for connections that begin while the living ones are listed."""
 
@@ -76,7 +77,8 @@ class KernelNode:
             ) from error
 
     def _put(self, made: list[str], name: str, target: int) -> None:
-        if self._links.put(name, self._loaded.programs[name], target, HOOKS[name].attach_type):
+        program = name.removeprefix("proxy-")
+        if self._links.put(name, self._loaded.programs[program], target, HOOKS[program].attach_type):
             made.append(name)
 
     def add_pod(self, pod: Pod) -> None:

@@ -45,7 +45,8 @@ class Service:
 
 @dataclass(frozen=True)
 class Rule:
-    """A verdict on connections to a pod of this node; the most specific rule wins (see bpf/include/rules.h).
+    """A verdict on connections to a pod of this node; the most specific rule wins (see bpf/include/rules.h). Or, with a
+    service in the pod's place: the proxy carries a source's connections to it, and the kernel reads them as `http`.
     Every meshed pod needs one with ANY_PORT and ANY_SOURCE: without it nothing reaches the pod."""
 
     destination: int

@@ -18,10 +18,10 @@ _QUIET = "for f in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $f; done;
 
 def _local(mark: int) -> str:
     """Shell: packets with this mark come in over lo, whatever their addresses; accepted sockets answer with the mark
-    of what opened them (ip-sysctl: tcp_fwmark_accept)."""
+    of what opened them, and so does the kernel where nobody listens (ip-sysctl: tcp_fwmark_accept, fwmark_reflect)."""
     return (
         f"ip rule add fwmark {mark} lookup {_LOCAL_TABLE}; ip route add local default dev lo table {_LOCAL_TABLE};"
-        " echo 1 > /proc/sys/net/ipv4/tcp_fwmark_accept;"
+        " echo 1 > /proc/sys/net/ipv4/tcp_fwmark_accept; echo 1 > /proc/sys/net/ipv4/fwmark_reflect;"
         " for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done;"
     )
 

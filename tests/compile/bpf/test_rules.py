@@ -17,8 +17,8 @@ from meshlab.compile.bpf.rules import of_pod
 from meshlab.model.ids import ROOT_NAMESPACE
 from meshlab.model.kernel import KernelRule
 from meshlab.model.policies import Action, AuthorizationPolicy, Condition, Operation, Rule, Source
-from tests.compile.bpf.test_judgement import policies
 from tests.compile.bpf.worlds import API, API_ID, DB_ID, NODE, WEB_ID, policy, rules, world, world_of
+from tests.compile.test_judgement import policies
 
 PROXY = KernelRule("proxy", "ok")
 PORTS = {8080: True, 90: False}

@@ -10,8 +10,8 @@ RECORD = np.dtype(
     [(name, "<u4") for name in ("source_pod", "destination_pod", "source_identity", "destination_identity", "service")]
     + [(name, "<u4") for name in ("policy", "source_ip", "destination_ip", "setup_us", "rtt_us", "retransmits")]
     + [(name, "<u2") for name in ("source_port", "destination_port", "status")]
-    + [(name, "u1") for name in ("kind", "verdict", "reason", "method")]
-    + [(name, "<u8") for name in ("time_ns", "duration_ns", "request_bytes", "response_bytes")]
+    + [(name, "u1") for name in ("kind", "verdict", "reason", "method", "end")]
+    + [(name, "<u8") for name in ("time_ns", "connected_ns", "duration_ns", "request_bytes", "response_bytes")]
     + [("path", "S16"), ("authority", "S8"), ("trace_id", "u1", (16,))]
 )
 

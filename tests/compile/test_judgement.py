@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from meshlab.compile.bpf.judgement import Connection, judge
+from meshlab.compile.judgement import Connection, judge
 from meshlab.compile.plan import policies_for
 from meshlab.compile.xds.rbac import compile_rules
 from meshlab.model.ids import ROOT_NAMESPACE
