@@ -10,6 +10,7 @@ import pandas as pd
 
 from meshlab.model.wire import AGENT
 from meshlab.telemetry.events import FlowEvent
+from meshlab.telemetry.paths import template
 from meshlab.telemetry.schema import FLOWS
 
 
@@ -19,6 +20,7 @@ def flows_frame(events: Iterable[FlowEvent], acks: Sequence[dict[str, Any]] = ()
     names = [one.name for one in fields(FlowEvent) if one.name != "link"]
     rows = [[getattr(event, name) for name in names] for event in events]
     frame = pd.DataFrame(rows, columns=names)
+    frame["path_template"] = frame["path"].map({path: template(path) for path in frame["path"].dropna().unique()})
     frame = frame.reindex(columns=[column.name for column in FLOWS])
     frame["time"] = pd.to_datetime(frame["time"], unit="ns", utc=True).dt.as_unit("ns")  # none at all would be seconds
     for column in FLOWS:

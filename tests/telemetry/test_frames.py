@@ -113,6 +113,12 @@ def test_what_has_no_known_end_is_no_edge() -> None:
     assert edges([event(destination_workload=None), event(source_workload=None)]) == []
 
 
+def test_paths_of_one_kind_have_one_template() -> None:
+    found = frames.flows_frame([event(path=path) for path in ("/items/1", "/items/2", None)])["path_template"]
+    assert found.dropna().tolist() == ["/items/{id}"] * 2
+    assert found.isna().sum() == 1
+
+
 def test_edges_of_nothing_have_their_columns() -> None:
     assert list(frames.edges_frame(frames.flows_frame([])).columns) == [
         "source_namespace", "source_workload", "destination_namespace", "destination_workload", "requests", "rate",
