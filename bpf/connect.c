@@ -16,6 +16,7 @@
 #include "include/endpoints.h"
 #include "include/events.h"
 #include "include/pods.h"
+#include "include/questions.h"
 #include "include/reasons.h"
 #include "include/rules.h"
 #include "include/services.h"
@@ -247,15 +248,28 @@ int getpeername6(struct bpf_sock_addr *ctx)
     return 1;
 }
 
+/* Whose questions come from this socket is known as it is made: when packets leave it no namespace is told any more. */
+static inline void note_asker(struct bpf_sock *sk, struct pod *source)
+{
+    struct asker asker = {source->index, source->identity, source->ip};
+    if (!askers.sk_storage_get(sk, &asker, BPF_SK_STORAGE_GET_F_CREATE))
+        count(COUNT_STORAGE_LOST);
+}
+
 /* MPTCP makes its connections below the connect hook: a meshed pod gets none, and falls back to TCP. */
 int sock_create(struct bpf_sock *ctx)
 {
     struct pod *source;
-    if (ctx->protocol != PROTOCOL_MPTCP)
+    u32 protocol = ctx->protocol;
+    if (protocol != PROTOCOL_MPTCP && protocol != PROTOCOL_UDP)
         return 1;
     source = pod_of(bpf_get_netns_cookie(ctx));
     if (!source || !(source->flags & POD_MESHED))
         return 1;
+    if (protocol == PROTOCOL_UDP) {
+        note_asker(ctx, source);
+        return 1;
+    }
     count(COUNT_SOCKETS_REFUSED);
     bpf_set_retval(-ERROR_PROTOCOL);
     return 0;

@@ -3,8 +3,11 @@
  * responses at the server's, as large packets before they are cut. Nothing is changed or held up, and no socket is put
  * into a map: what an application sees of its socket is what it sees without the mesh.
  *
+ * Beside that it notes when pods ask something by DNS over UDP.
+ *
  * A packet is sent in order the first time; what is sent again (its sequence lies behind) is skipped. */
 #include "include/http.h"
+#include "include/questions.h"
 #include "include/readers.h"
 
 #define TCP_FIN 1
@@ -31,6 +34,18 @@ static inline int advance(struct reader *reader, u32 sequence, u32 offset, u32 l
     return 1;
 }
 
+/* A pod asks by DNS: remember when (ingress.c tells of the answer). */
+static inline void note_question(struct __sk_buff *skb, struct asker *asker)
+{
+    struct dns dns;
+    if (!dns_in(skb, &dns) || dns.destination_port != PORT_DNS || dns.header[2] & DNS_IS_ANSWER)
+        return;
+    struct question_key key = {asker->pod, dns.source_port, *(u16 *)dns.header};
+    struct question question = {bpf_ktime_get_ns()};
+    count(COUNT_DNS_ASKED);
+    questions.update(&key, &question);
+}
+
 int egress(struct __sk_buff *skb)
 {
     struct bpf_sock *sk = skb->sk;
@@ -38,7 +53,13 @@ int egress(struct __sk_buff *skb)
     if (!sk)
         return 1;
     struct reader *reader = readers.sk_storage_get(sk, 0, 0);
-    if (!reader || reader->phase == READ_NOTHING)
+    if (!reader) {
+        struct asker *asker = askers.sk_storage_get(sk, 0, 0);
+        if (asker)
+            note_question(skb, asker);
+        return 1;
+    }
+    if (reader->phase == READ_NOTHING)
         return 1;
     u32 offset = tcp_at(skb), size = skb->len;
     if (!offset || bpf_skb_load_bytes(skb, offset, header, sizeof(header)))

@@ -39,6 +39,8 @@
 #define COUNT_INWARDS 31           /* dials of the proxy to a pod's own application, from its client's address */
 #define COUNT_HANDED_OVER 32       /* packets that went from pod to pod past the bridge */
 #define COUNT_INWARD_PORTS_SHORT 33    /* COUNT_INWARDS whose port a client's connection may have as well: all others were taken */
+#define COUNT_DNS_ASKED 34         /* questions of pods by DNS over UDP */
+#define COUNT_DNS_ANSWERED 35      /* ... each of which is told with its answer */
 
 BPF_F_TABLE(PINNED("percpu_array", "counters"), u32, u64, counters, 64, 0);
 

@@ -23,6 +23,7 @@ struct event {
 };
 #define EVENT_CONNECTION 1
 #define EVENT_REQUEST 2
+#define EVENT_DNS 3    /* a question and its answer; `path`: the question as on the wire, `status`: the RCODE */
 #define OUTCOME_ALLOWED 0
 #define OUTCOME_DENIED 1
 #define OUTCOME_FAILED 2

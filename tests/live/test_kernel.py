@@ -26,6 +26,16 @@ metadata: {{name: {name}, namespace: mesh}}
 spec: {{selector: {{matchLabels: {{app: server}}}}, action: {action}, rules: [{rule}]}}
 """
 FROM_CLIENT = "{from: [{source: {serviceAccounts: [client]}}]}"
+SEARCHED = (".mesh.svc.cluster.local", ".svc.cluster.local", ".cluster.local", "")
+ASK = """
+import socket, sys
+for _ in range(int(sys.argv[2])):
+    try:
+        socket.getaddrinfo(sys.argv[1], 80, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError:
+        pass
+print("{}")
+"""
 STORM = """
 import socket, sys
 for _ in range(int(sys.argv[2])):
@@ -56,6 +66,28 @@ def lab() -> Iterator[Lab]:
         made.wait(timeout_s=120)
         yield made
     assert left_of(name) == []
+
+
+def test_what_pods_ask_by_dns_is_a_row_with_its_answer(lab: Lab) -> None:
+    before = counters(lab)
+    clients.run(lab, CLIENT, ASK, "server", 23)
+    clients.run(lab, CLIENT, ASK, "nobody.example", 1)
+    found = lab.flows()
+    found = found[(found["protocol"] == "dns") & (found["source_pod"] == "client-1")]
+    known = found[found["authority"] == "server.mesh.svc.cluster.local"]
+    assert len(known) == 23
+    assert {name: set(known[name]) for name in ("method", "status", "kind", "reporter", "observer", "verdict")} == {
+        "method": {"A"}, "status": {0}, "kind": {"request"}, "reporter": {"source"}, "observer": {"ebpf"},
+        "verdict": {"allowed"},
+    }  # fmt: skip
+    assert set(known["source_principal"]) == {"spiffe://cluster.local/ns/mesh/sa/client"}
+    assert set(known["destination_port"]) == {53}
+    assert known["latency_ms"].between(0, 1000, inclusive="neither").all()
+    unknown = found[found["authority"].str.startswith("nobody.example")]
+    assert list(unknown["authority"]) == [f"nobody.example{end}" for end in SEARCHED]
+    assert set(unknown["status"]) == {3}
+    after = counters(lab)
+    assert after["dns_asked"] - before["dns_asked"] == after["dns_answered"] - before["dns_answered"] == 23 + 4
 
 
 def test_a_killed_node_proxy_is_missed_by_no_request_that_the_kernel_carries(lab: Lab) -> None:

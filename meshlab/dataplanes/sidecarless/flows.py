@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from dnslib import QTYPE
 
 from meshlab.dataplanes.sidecarless import source
 from meshlab.dataplanes.sidecarless.tables import unpacked
@@ -19,7 +20,7 @@ from meshlab.telemetry.events import FlowEvent, Link, Part
 _METHODS = {number: name for name, number in source.numbers("http", "METHOD_").items()}
 _REASONS = {number: name.lower() for name, number in source.numbers("reasons", "REASON_").items()}
 _VERDICTS = tuple(str(verdict) for verdict in Verdict)
-_REQUEST = source.numbers("events", "EVENT_")["REQUEST"]
+_KINDS = source.numbers("events", "EVENT_")
 _END = source.numbers("flows", "END_")
 _CLOSED_BY = {number: name.lower() for name, number in source.numbers("flows", "CLOSED_BY_").items()}
 Names = Mapping[int, list[str]]
@@ -39,7 +40,7 @@ def _rows(
 ) -> Iterator[FlowEvent]:
     made = FlowEvent(
         time=int(event["time_ns"]) - int(event["duration_ns"]) + clock_ns,
-        kind="request" if event["kind"] == _REQUEST else "connection",
+        kind="connection" if event["kind"] == _KINDS["CONNECTION"] else "request",
         count=int(event["count"]),
         reporter="source",
         plane="sidecarless",
@@ -53,7 +54,7 @@ def _rows(
         **_end("source", event, names, peers),
         **_end("destination", event, names, peers),
         **_policy(names.get(int(event["policy"]), [])),
-        **(_request(event) if event["kind"] == _REQUEST else _connection(event)),
+        **_OF_KIND[int(event["kind"])](event),
     )
     service = names.get(int(event["service"]), [])
     at = peers.get(unpacked(int(event["destination_ip"])), {})
@@ -115,3 +116,29 @@ def _connection(event: Any) -> dict[str, Any]:
         "retransmits": int(event["retransmits"]),
         "closed_by": _CLOSED_BY.get(int(event["closed_by"])),
     }
+
+
+def _dns(event: Any) -> dict[str, Any]:
+    name, kind = _question(bytes(event["path"]))
+    return {
+        "protocol": "dns",
+        "method": kind,
+        "authority": name,
+        "status": int(event["status"]),
+        "latency_ms": int(event["duration_ns"]) / 1e6,
+    }
+
+
+def _question(raw: bytes) -> tuple[str, str | None]:
+    """Name and type of a question (RFC 1035, 4.1.2); of one that was cut off what is there, and no type."""
+    labels, at = [], 0
+    while at < len(raw) and (size := raw[at]):
+        labels.append(raw[at + 1 : at + 1 + size].decode(errors="replace"))
+        at += 1 + size
+    kind = raw[at + 1 : at + 3]
+    if len(kind) < 2:
+        return ".".join(labels).rstrip(".") + "...", None
+    return ".".join(labels), str(QTYPE.get(int.from_bytes(kind, "big")))
+
+
+_OF_KIND = {_KINDS["CONNECTION"]: _connection, _KINDS["REQUEST"]: _request, _KINDS["DNS"]: _dns}

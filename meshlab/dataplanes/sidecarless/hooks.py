@@ -25,6 +25,7 @@ HOOKS: Mapping[str, Hook] = {
     "getsockopt": Hook(25, 21),
     "lookup": Hook(30, 36),
     "egress": Hook(8, 1),
+    "ingress": Hook(8, 0),
     "inward": Hook(18, 10),
     "peer": Hook(3, 46),
 }

@@ -16,7 +16,7 @@ from meshlab.dataplanes.sidecarless.hooks import HOOKS
 from meshlab.errors import CannotRun
 from meshlab.kit import processes
 
-RAW = ("listeners", "readers", "sockets", "blank_edge")
+RAW = ("listeners", "readers", "sockets", "askers", "blank_edge")
 """The maps that only programs look into."""
 _PER_CPU = ("counters", "edges")
 _WORDS: Mapping[str, Any] = {

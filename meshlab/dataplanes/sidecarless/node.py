@@ -25,7 +25,7 @@ from meshlab.dataplanes.sidecarless.tables import Table
 from meshlab.errors import CannotRun
 from meshlab.kit.files import opened
 
-_PODS_HOOKS = ("egress", "life", "sock_create", "getpeername4", "getpeername6", "connect4", "connect6")
+_PODS_HOOKS = ("egress", "ingress", "life", "sock_create", "getpeername4", "getpeername6", "connect4", "connect6")
 """In this order: a connect may be diverted only when its destination can be kept."""
 _PROXY_HOOKS = ("proxy-egress", "listen", "getsockopt", "inward")
 """Names of links; of the programs, where another link has the program's name."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from meshlab import assets
 from meshlab.errors import CannotRun
 
-HOOKS = ("connect.c", "sockops.c", "getsockopt.c", "lookup.c", "egress.c", "inward.c", "peer.c")
+HOOKS = ("connect.c", "sockops.c", "getsockopt.c", "lookup.c", "egress.c", "ingress.c", "inward.c", "peer.c")
 _INCLUDE = re.compile(r'^#include "(?P<name>[^"]+)"[^\n]*\n', re.MULTILINE)
 _DEFINE = re.compile(r"^#define (?P<name>[A-Z0-9_]+) (?P<value>\d+)\b", re.MULTILINE)
 
