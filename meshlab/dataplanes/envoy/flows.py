@@ -96,7 +96,9 @@ def _link(common: log.AccessLogCommon, ends: Mapping[str, Any]) -> Link | None:
     inbound = ends["reporter"] == "destination"
     dialled = common.upstream_local_address.socket_address
     ip, port = (dialled.address, dialled.port_value) if inbound else (ends["source_ip"], ends["source_port"])
-    return Link(Part.BEGUN if began else Part.ENDED, ends["reporter"], ip or "", port or 0, ends["time"])
+    if not ip:  # it was denied, and the application never dialled
+        return None
+    return Link(Part.BEGUN if began else Part.ENDED, ends["reporter"], ip, port or 0, ends["time"])
 
 
 def _ms(duration: Any) -> float | None:

@@ -54,11 +54,10 @@ def _is_denied(rules: Rules, key: Any, flow: Any) -> bool:
 
 
 def _is_rerouted(rules: Rules, by_proxy: set[int], flow: Any) -> bool:
-    """Is its next request to go another way? What comes from another node, that one's agent sees to."""
-    if flow.end == _END["BOTH"]:
-        return flow.service in by_proxy and flow.http.state != _HTTP_OFF
-    carried = _most_specific(rules, int(flow.service), ANY_PORT, int(flow.source_identity))
-    return bool(flow.end == _END["SOURCE"]) and carried is None
+    """Is the proxy to read its next request? What comes from another node, that one's agent sees to."""
+    carried = _most_specific(rules, int(flow.service), ANY_PORT, int(flow.source_identity)) is not None
+    here = flow.end != _END["DESTINATION"] and flow.http.state != _HTTP_OFF
+    return bool(here and flow.service in by_proxy and not carried)
 
 
 def _ends(key: Any, flow: Any, namespaces: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -31,3 +31,9 @@ def test_connections_are_counted_as_they_begin_and_their_rows_as_they_leave_the_
     assert read() == LogCounters(written=14, dropped=2, connections=2)
     stats["access_logs.grpc_access_log.grpc_entries_flushed"] = 16
     assert read() == LogCounters(written=16, dropped=2, connections=0)
+
+
+def test_of_a_connection_that_is_carried_there_are_two_rows() -> None:
+    stats = {"access_logs.grpc_access_log.grpc_entries_flushed": 3, "tcp.inbound_carried.downstream_cx_total": 2}
+    answer = HEAD + "".join(f"{name}: {value}\n" for name, value in stats.items()).encode()
+    assert log_counters(answer) == LogCounters(written=3, connections=1)

@@ -11,7 +11,7 @@ from google.protobuf import json_format
 
 from meshlab.dataplanes.envoy.flows import decode
 from meshlab.model.outcomes import Reason
-from meshlab.telemetry.events import FlowEvent
+from meshlab.telemetry.events import FlowEvent, Link, Part
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 WEB_ID, API_ID = "spiffe://cluster.local/ns/shop/sa/web", "spiffe://cluster.local/ns/shop/sa/api"
@@ -289,6 +289,43 @@ def test_a_connection_has_bytes_and_a_duration_and_no_status() -> None:
 def test_a_call_to_a_pod_by_its_address_is_of_the_pods_only_service() -> None:
     row = http(outbound(upstream_cluster="outbound|8080|pod|shop.api|h1"))
     assert (row.destination_service, row.destination_pod) == ("shop/api", "api-1")
+
+
+BEGUN, ENDED = "TcpUpstreamConnected", "TcpConnectionEnd"
+TUNNEL_BEGUN, TUNNEL_ENDED = "DownstreamTunnelSuccessfullyEstablished", "DownstreamEnd"
+
+
+@pytest.mark.parametrize(("kind", "part"), [(BEGUN, Part.BEGUN), (ENDED, Part.ENDED)])
+def test_what_is_carried_says_which_connection_it_was_for_the_kernels_rows(kind: str, part: Part) -> None:
+    common = outbound(access_log_type=kind)
+    common["custom_tags"] = {**common["custom_tags"], "carried": "yes"}
+    row = tcp(common)
+    assert row.link == Link(part, "source", "10.1.0.1", 40000, row.time)
+    dialled = inbound(access_log_type=kind, upstream_local_address=address("10.1.0.1", 51000))
+    dialled["custom_tags"] = {**dialled["custom_tags"], "carried": "yes"}
+    row = tcp(dialled)
+    assert (row.source_port, row.link) == (40000, Link(part, "destination", "10.1.0.1", 51000, row.time))
+    del dialled["upstream_local_address"]
+    assert tcp(dialled).link is None, "denied before anyone was dialled"
+    assert tcp(inbound()).link is None
+
+
+def test_a_tunnels_begin_is_told_of_what_the_kernel_reads_alone() -> None:
+    def rows(kind: str, cluster: str) -> list[FlowEvent]:
+        common = inbound(access_log_type=kind, upstream_cluster=cluster, upstream_local_address=address("10.1.0.1", 5))
+        common["custom_tags"] = {**common["custom_tags"], "tunnel": "api.shop:8080"}
+        message = als_pb2.StreamAccessLogsMessage()
+        content = {"common_properties": common, "response": {"response_code": 200}}
+        json_format.ParseDict(content, message.http_logs.log_entry.add())
+        return list(decode(message.SerializeToString(), "shop/api-1", PEERS))
+
+    for kind, part in ((TUNNEL_BEGUN, Part.BEGUN), (TUNNEL_ENDED, Part.ENDED)):
+        [row] = rows(kind, "shop/api-1@inbound|hbone|8080|read")
+        assert (row.kind, row.destination_port) == ("connection", 8080)
+        assert row.link == Link(part, "destination", "10.1.0.1", 5, row.time)
+    assert rows(TUNNEL_BEGUN, "shop/api-1@inbound|hbone|9000|") == []
+    [row] = rows(TUNNEL_ENDED, "shop/api-1@inbound|hbone|9000|")
+    assert row.link is None
 
 
 def test_an_empty_batch_has_no_flows() -> None:
