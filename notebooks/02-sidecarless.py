@@ -2,6 +2,11 @@
 # jupyter:
 #   jupytext:
 #     formats: py:percent,ipynb
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -49,6 +54,15 @@ mine[["observer", "reporter", "source_principal", "method", "path", "status", "l
 
 # %%
 lab.edges()
+
+# %% [markdown]
+# ## Names that were asked for
+# DNS is read in the kernel, too: `status` is the answer's code (0: there is such a name, 3: there is none).
+
+# %%
+asked = flows[(flows.protocol == "dns") & (flows.source_workload == "web")]
+assert set(asked[asked.authority == "catalog.shop.svc.cluster.local"].status) == {0}
+asked.groupby(["authority", "method", "status"]).latency_ms.agg(["count", "median"])
 
 # %% [markdown]
 # ## Where layer 7 is asked for

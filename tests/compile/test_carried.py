@@ -111,6 +111,15 @@ def test_the_proxy_dials_raw_and_what_comes_raw_it_hands_over_to_be_read() -> No
     assert "60-mesh-tcp" not in inbound, "gRPC is not for the kernel"
 
 
+def test_what_the_proxy_does_not_know_it_carries_nowhere() -> None:
+    """And a listener without any chain Envoy refuses."""
+    tcp_only = dataclasses.replace(across(), cluster_ips={})
+    made = message(compile_node(tcp_only, NODE), LISTENER, "shop/web-1@carried")
+    assert "filter_chains" not in made
+    [end] = made["default_filter_chain"]["filters"]
+    assert end["name"] == "envoy.filters.network.direct_response"
+
+
 def test_both_forms_are_there_whatever_is_carried_now() -> None:
     """The kernel chooses as a connection begins, and its plan comes at a time of its own."""
     for texts in ((), (ROUTE.format(parent="api", port=80),), (policy("{action: DENY, rules: [{}]}"),)):

@@ -15,6 +15,7 @@ from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_p
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.listener.original_src.v3 import original_src_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+from envoy.extensions.filters.network.direct_response.v3 import config_pb2 as direct_response
 from envoy.type.matcher.v3 import regex_pb2 as regex
 from envoy.type.matcher.v3 import string_pb2 as string
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -39,6 +40,8 @@ from meshlab.model.workloads import Mode
 from meshlab.model.world import Endpoint, World
 
 Rules = Mapping[str, AnyMessage]
+_END = lc.Filter(name="envoy.filters.network.direct_response", typed_config=any_of(direct_response.Config()))
+"""It closes the connection."""
 DETECT_S = 0.2
 _H1, _H2C = ["http/1.0", "http/1.1"], ["h2c"]
 _ORIGINAL = lc.ListenerFilter(
@@ -204,9 +207,11 @@ def _target_chains(world: World, target: Target, seat: Seat) -> list[lc.FilterCh
 
 def carried(world: World, every: Sequence[Target], seat: Seat) -> listener.Listener:
     """What the kernel reads of what leaves the pod. Every HTTP/1.1 port of a ClusterIP has a chain here beside that of
-    HTTP, whoever is carried now: which of the two a connection takes the kernel decides, as it begins."""
+    HTTP, whoever is carried now: which of the two a connection takes the kernel decides, as it begins. Of what is not
+    known (yet) nothing is carried anywhere."""
     made = _listener("carried", "127.0.0.1", CARRIED_PORT, [_ORIGINAL], seat)
     made.traffic_direction = 2
+    made.default_filter_chain.CopyFrom(lc.FilterChain(name="unknown", filters=[_END]))
     for target in every:
         address, tunnel = _cluster_ip(world, target), hbone.authority(target) if target.tunnel else ""
         if address is not None:
