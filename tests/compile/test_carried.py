@@ -104,7 +104,7 @@ def test_the_proxy_dials_raw_and_what_comes_raw_it_hands_over_to_be_read() -> No
     proxy = inbound["8080-mesh-tcp"]["filters"][-1]["typed_config"]
     assert (proxy["cluster"], proxy["upstream_connect_mode"]) == (
         "shop/api-1@inbound|8080|read|",
-        "ON_DOWNSTREAM_TLS_HANDSHAKE",
+        "ON_DOWNSTREAM_DATA",
     )
     [mark] = message(made, CLUSTER, "shop/api-1@inbound|8080|read|")["upstream_bind_config"]["socket_options"]
     assert (mark["level"], mark["name"], mark["int_value"]) == ("1", "12", "5")

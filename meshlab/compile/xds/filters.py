@@ -30,7 +30,8 @@ from meshlab.model.world import Endpoint, World
 ADS_CLUSTER = "ads"
 _IDLE_S = 3600
 _EARLY_BYTES = 1 << 16
-"""What may lie in the proxy until the application is dialled."""
+"""What may lie in the proxy until the application is dialled. Of HTTP the client speaks first: with its first bytes the
+guards have decided, and the row of the dial says how."""
 _ATTEMPTS = 3
 """To connect, each to a backend that is chosen anew; as often as a request without a route of its own is tried."""
 ROUTER = hcm.HttpFilter(name="envoy.filters.http.router", typed_config=any_of(router_pb2.Router()))
@@ -150,7 +151,7 @@ def tcp_proxy(direction: str, cluster: str, seat: Seat = OWN, *, tunnel: str = "
         if direction == "outbound":
             made.max_connect_attempts.value = _ATTEMPTS
         else:
-            made.upstream_connect_mode = tcp.ON_DOWNSTREAM_TLS_HANDSHAKE
+            made.upstream_connect_mode = tcp.ON_DOWNSTREAM_DATA
             made.max_early_data_bytes.value = _EARLY_BYTES
     if tunnel:
         made.tunneling_config.hostname = tunnel
