@@ -103,10 +103,10 @@ def test_the_proxy_dials_raw_and_what_comes_raw_it_hands_over_to_be_read() -> No
     inbound = {one["name"]: one for one in message(made, LISTENER, "shop/api-1@inbound")["filter_chains"]}
     proxy = inbound["8080-mesh-tcp"]["filters"][-1]["typed_config"]
     assert (proxy["cluster"], proxy["upstream_connect_mode"]) == (
-        "shop/api-1@inbound|8080|read|",
+        "shop/api-1@inbound|read",
         "ON_DOWNSTREAM_DATA",
     )
-    [mark] = message(made, CLUSTER, "shop/api-1@inbound|8080|read|")["upstream_bind_config"]["socket_options"]
+    [mark] = message(made, CLUSTER, "shop/api-1@inbound|read")["upstream_bind_config"]["socket_options"]
     assert (mark["level"], mark["name"], mark["int_value"]) == ("1", "12", "5")
     assert "60-mesh-tcp" not in inbound, "gRPC is not for the kernel"
 

@@ -24,7 +24,8 @@ from meshlab.model.wire import READ_PRIORITY
 from meshlab.model.world import Endpoint, World
 
 PASSTHROUGH = "passthrough"
-_ALPN = {"h1": tls.ALPN_H1, "h2": tls.ALPN_H2, "tcp": tls.ALPN_TCP}
+APPLICATION, READ = "inbound", "inbound|read"
+"""To the pod's own application, at whichever port was called; and what the kernel reads of it, where it is carried."""
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _MANY = 1 << 20
 _SOL_SOCKET, _SO_PRIORITY = 1, 12
@@ -50,12 +51,11 @@ def for_target(world: World, target: Target, variant: str, seat: Seat = OWN) -> 
     return made
 
 
-def for_identity(name: str, variant: str, spiffe_id: str, seat: Seat = OWN) -> cluster.Cluster:
-    """Pods called by their own address: mesh TLS to exactly that identity."""
-    made = _base(name, variant, seat)
-    made.type = cluster.Cluster.ORIGINAL_DST
-    made.lb_policy = cluster.Cluster.CLUSTER_PROVIDED
-    made.transport_socket.CopyFrom(tls.upstream(_ALPN[variant], [spiffe_id], seat.svid))
+def for_identity(name: str, spiffe_id: str, seat: Seat = OWN) -> cluster.Cluster:
+    """Pods called by their own address: mesh TLS to exactly that identity, at any port. Whether it is HTTP the
+    connection says (`filters.speaking`)."""
+    made = original_dst(name, seat)
+    made.transport_socket.CopyFrom(tls.upstream(tls.ALPN_TCP, [spiffe_id], seat.svid))
     return made
 
 
@@ -68,20 +68,10 @@ def original_dst(name: str, seat: Seat = OWN) -> cluster.Cluster:
     return made
 
 
-def for_ports(ports: Sequence[int], seat: Seat = OWN) -> list[cluster.Cluster]:
-    """To the pod's own application, at each of its ports."""
-    return [original_dst(f"inbound|{port}||", seat) for port in ports]
-
-
-def carried(port: int) -> str:
-    """The cluster to the pod's application for HTTP/1.1 that is only carried."""
-    return f"inbound|{port}|read|"
-
-
-def for_carried(world: World, endpoint: Endpoint, seat: Seat) -> list[cluster.Cluster]:
-    """To the pod's own application at its HTTP/1.1 ports, read by the kernel."""
-    ports = [port for port, spoken in container_protocols(world, endpoint).items() if is_read(spoken)]
-    return [_read(original_dst(carried(port), seat)) for port in ports]
+def inbound(seat: Seat = OWN) -> list[cluster.Cluster]:
+    """To the pod's own application."""
+    made = [original_dst(APPLICATION, seat)]
+    return [*made, _read(original_dst(READ, seat))] if seat.pod else made
 
 
 def _read(made: cluster.Cluster) -> cluster.Cluster:
@@ -165,7 +155,7 @@ def _secure(made: cluster.Cluster, variant: str, ids: Sequence[str], seat: Seat)
         match["tls"] = "meshlab"
         made.transport_socket_matches.append(
             cluster.Cluster.TransportSocketMatch(
-                name="mesh", match=match, transport_socket=tls.upstream(_ALPN[variant], ids, seat.svid)
+                name="mesh", match=match, transport_socket=tls.upstream(tls.ALPN[variant], ids, seat.svid)
             )
         )
     made.transport_socket_matches.append(

@@ -159,10 +159,10 @@ def tcp_proxy(direction: str, cluster: str, seat: Seat = OWN, *, tunnel: str = "
     return lc.Filter(name="envoy.filters.network.tcp_proxy", typed_config=any_of(made))
 
 
-def speaking(alpn: str) -> lc.Filter:
-    """Whatever the cluster speaks by itself, these connections to it speak `alpn`."""
+def speaking(variant: str) -> lc.Filter:
+    """Whatever the cluster speaks by itself, these connections to it speak a variant."""
     value = state_value.FilterStateValue(object_key="envoy.network.application_protocols", read_only=True)
-    value.format_string.text_format_source.inline_string = alpn
+    value.format_string.text_format_source.inline_string = tls.ALPN[variant]
     return lc.Filter(
         name="envoy.filters.network.set_filter_state",
         typed_config=any_of(network_state.Config(on_new_connection=[value])),

@@ -111,8 +111,8 @@ def _detecting(ports: list[int]) -> lc.ListenerFilter:
 def _direct(
     world: World, more_ports: set[int], seat: Seat
 ) -> tuple[list[lc.FilterChain], list[cluster.Cluster], list[int]]:
-    """One chain and one cluster per (identity, port, variant) of meshed pods; the ports without a hint. `more_ports`
-    have chains of their own in the same listener."""
+    """One chain per (identity, port, variant) of meshed pods, one cluster per identity; the ports without a hint.
+    `more_ports` have chains of their own in the same listener."""
     groups: dict[tuple[str, str, int, str, bool], list[str]] = {}
     meshed = [(pod, container_protocols(world, pod)) for pod in world.endpoints if pod.mode is not Mode.NONE and pod.ip]
     # Envoy chooses by port first and does not come back: a port that one pod declares needs a chain for every pod,
@@ -126,14 +126,15 @@ def _direct(
                 groups.setdefault(key, []).append(pod.ip)
     chains, found = [], {}
     for (namespace, account, port, variant, detect), ips in sorted(groups.items()):
-        name = f"outbound|{port}|pod|{namespace}.{account}|{variant}"
+        name = f"outbound||pod|{namespace}.{account}"
         spiffe_id = f"spiffe://{world.trust_domain}/ns/{namespace}/sa/{account}"
-        found[name] = clusters.for_identity(name, variant, spiffe_id, seat)
+        found[name] = clusters.for_identity(name, spiffe_id, seat)
         chains.append(_direct_chain(name, port, variant, detect, ips, seat))
     return chains, list(found.values()), sorted({key[2] for key in groups if key[4]})
 
 
-def _direct_chain(name: str, port: int, variant: str, detect: bool, ips: list[str], seat: Seat) -> lc.FilterChain:
+def _direct_chain(cluster: str, port: int, variant: str, detect: bool, ips: list[str], seat: Seat) -> lc.FilterChain:
+    name = f"{cluster}|{port}|{variant}"
     http = variant in ("h1", "h2")
     match = lc.FilterChainMatch()
     for ip in sorted(ips):
@@ -143,11 +144,12 @@ def _direct_chain(name: str, port: int, variant: str, detect: bool, ips: list[st
     if detect and http:
         match.application_protocols.extend(_H1 if variant == "h1" else _H2C)
     inner = (
-        filters.manager("outbound", routes=_to(name, seat), seat=seat)
+        filters.manager("outbound", routes=_to(cluster, seat), seat=seat)
         if http
-        else filters.tcp_proxy("outbound", name, seat)
+        else filters.tcp_proxy("outbound", cluster, seat)
     )
-    return lc.FilterChain(name=f"{name}|detected" if detect else name, filter_chain_match=match, filters=[inner])
+    name += "|detected" if detect else ""
+    return lc.FilterChain(name=name, filter_chain_match=match, filters=[filters.speaking(variant), inner])
 
 
 def _to(name: str, seat: Seat, rules: Rules = MappingProxyType({})) -> route_pb2.RouteConfiguration:
@@ -218,7 +220,7 @@ def carried(world: World, every: Sequence[Target], seat: Seat) -> listener.Liste
             through = filters.tcp_proxy("outbound", target.cluster("tcp"), seat, tunnel=tunnel, carried=True)
             chain = made.filter_chains.add(name=target.cluster("tcp"), filters=[through])
             if not tunnel:  # the cluster is that of HTTP
-                chain.filters.insert(0, filters.speaking(tls.ALPN_TCP))
+                chain.filters.insert(0, filters.speaking("tcp"))
             chain.filter_chain_match.prefix_ranges.add(address_prefix=address).prefix_len.value = 32
             chain.filter_chain_match.destination_port.value = target.port.port
     return made
@@ -242,13 +244,12 @@ def inbound(world: World, endpoint: Endpoint, seat: Seat = OWN) -> listener.List
 def _inbound_chains(
     world: World, endpoint: Endpoint, port: int, protocol: Protocol, guards: list[lc.Filter], seat: Seat
 ) -> list[lc.FilterChain]:
-    name = f"inbound|{port}||"
 
     def http(http2: bool = False) -> list[lc.Filter]:
-        return [filters.manager("inbound", rds=name, guards=filters.GUARDS, http2=http2, seat=seat)]
+        return [filters.manager("inbound", rds=clusters.APPLICATION, guards=filters.GUARDS, http2=http2, seat=seat)]
 
     def raw() -> list[lc.Filter]:
-        return [*guards, filters.tcp_proxy("inbound", name, seat)]
+        return [*guards, filters.tcp_proxy("inbound", clusters.APPLICATION, seat)]
 
     def chain(kind: str, inner: list[lc.Filter], transport: str, protocols: list[str]) -> lc.FilterChain:
         match = lc.FilterChainMatch(transport_protocol=transport, application_protocols=protocols)
@@ -269,7 +270,7 @@ def _inbound_chains(
         if protocol not in HTTP:
             found.append(chain("mesh-tcp", raw(), "tls", [tls.ALPN_TCP]))
         elif seat.pod and is_read(protocol):
-            through = filters.tcp_proxy("inbound", clusters.carried(port), seat, carried=True)
+            through = filters.tcp_proxy("inbound", clusters.READ, seat, carried=True)
             found.append(chain("mesh-tcp", [*guards, through], "tls", [tls.ALPN_TCP]))
     if mode is not MtlsMode.STRICT:
         if protocol in HTTP:
@@ -282,10 +283,9 @@ def _inbound_chains(
     return found
 
 
-def inbound_routes(world: World, endpoint: Endpoint, seat: Seat = OWN) -> list[route_pb2.RouteConfiguration]:
-    """The routes to the application, and with them the authorization rules."""
-    rules = filters.http_rules(world, endpoint)
-    return [_to(f"inbound|{port}||", seat, rules) for port in (0, *container_protocols(world, endpoint))]
+def inbound_routes(world: World, endpoint: Endpoint, seat: Seat = OWN) -> route_pb2.RouteConfiguration:
+    """The route to the application, and with it the authorization rules."""
+    return _to(clusters.APPLICATION, seat, filters.http_rules(world, endpoint))
 
 
 def tunnels(world: World, seat: Seat = OWN) -> listener.Listener:

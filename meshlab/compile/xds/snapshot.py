@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from meshlab.compile.plan import container_protocols, is_read, seated, targets
+from meshlab.compile.plan import is_read, seated, targets
 from meshlab.compile.xds import clusters, endpoints, listeners, routes
 from meshlab.compile.xds.pack import resource
 from meshlab.compile.xds.plan import OWN, Seat
@@ -59,12 +59,9 @@ def _outwards(world: World, seat: Seat) -> dict[str, Named]:
 
 def _inwards(world: World, endpoint: Endpoint, seat: Seat) -> dict[str, Named]:
     """Clusters, listener and routes of all that enters a pod."""
-    places = clusters.for_ports((0, *container_protocols(world, endpoint)), seat)
-    if seat.pod:
-        places += clusters.for_carried(world, endpoint, seat)
-    made = [*listeners.inbound_routes(world, endpoint, seat), listeners.tunnel_routes(world, endpoint, seat)]
+    made = [listeners.inbound_routes(world, endpoint, seat), listeners.tunnel_routes(world, endpoint, seat)]
     return {
-        CLUSTER: _named([*places, *clusters.for_tunnels(world, endpoint, seat)]),
+        CLUSTER: _named([*clusters.inbound(seat), *clusters.for_tunnels(world, endpoint, seat)]),
         LISTENER: _named([listeners.inbound(world, endpoint, seat), listeners.tunnels(world, seat)]),
         ROUTE: _named(made),
     }

@@ -16,6 +16,8 @@ from meshlab.model.snapshot import Resource
 
 BUNDLE = "ROOTCA"
 ALPN_TCP, ALPN_H1, ALPN_H2, ALPN_HBONE = "meshlab", "meshlab-h1", "meshlab-h2", "h2"
+ALPN = {"h1": ALPN_H1, "h2": ALPN_H2, "tcp": ALPN_TCP}
+"""By variant."""
 _PARAMS = common.TlsParameters(
     tls_minimum_protocol_version=common.TlsParameters.TLSv1_3,
     tls_maximum_protocol_version=common.TlsParameters.TLSv1_3,

@@ -53,7 +53,7 @@ def inbound(**more: Any) -> dict[str, Any]:
         **outbound(),
         "downstream_local_address": address("10.1.0.2", 8080),
         "upstream_remote_address": address("10.1.0.2", 8080),
-        "upstream_cluster": "inbound|8080||",
+        "upstream_cluster": "inbound",
         "custom_tags": {"direction": "inbound", "peer_san": WEB_ID, "upstream_san": "-", "upstream_tls": "-"},
         **more,
     }
@@ -287,7 +287,7 @@ def test_a_connection_has_bytes_and_a_duration_and_no_status() -> None:
 
 
 def test_a_call_to_a_pod_by_its_address_is_of_the_pods_only_service() -> None:
-    row = http(outbound(upstream_cluster="outbound|8080|pod|shop.api|h1"))
+    row = http(outbound(upstream_cluster="outbound||pod|shop.api"))
     assert (row.destination_service, row.destination_pod) == ("shop/api", "api-1")
 
 
