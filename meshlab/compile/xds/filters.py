@@ -124,8 +124,9 @@ def _managing(made: hcm.HttpConnectionManager, rds: str) -> lc.Filter:
     return lc.Filter(name="envoy.filters.network.http_connection_manager", typed_config=any_of(made))
 
 
-def terminator(rds: str, seat: Seat) -> lc.Filter:
-    """The end of tunnels: each CONNECT becomes a connection, and leaves the row of one."""
+def terminator(rds: str, seat: Seat, *, carried: bool = False) -> lc.Filter:
+    """The end of tunnels: each CONNECT becomes a connection, and leaves the row of one. `carried`: as of `tcp_proxy`,
+    to some of the pod's ports."""
     made = hcm.HttpConnectionManager(
         stat_prefix="hbone",
         codec_type=hcm.HttpConnectionManager.HTTP2,
@@ -135,7 +136,7 @@ def terminator(rds: str, seat: Seat) -> lc.Filter:
         upgrade_configs=[hcm.HttpConnectionManager.UpgradeConfig(upgrade_type="CONNECT")],
         stream_idle_timeout=seconds(_IDLE_S),
     )
-    if seat.pod:  # of what it only carries the kernel is told who the other end is as soon as that is known
+    if carried:
         made.access_log_options.flush_log_on_tunnel_successfully_established = True
     return _managing(made, seat.name(rds))
 

@@ -136,11 +136,7 @@ def _direct(
 def _direct_chain(cluster: str, port: int, variant: str, detect: bool, ips: list[str], seat: Seat) -> lc.FilterChain:
     name = f"{cluster}|{port}|{variant}"
     http = variant in ("h1", "h2")
-    match = lc.FilterChainMatch()
-    for ip in sorted(ips):
-        match.prefix_ranges.add(address_prefix=ip).prefix_len.value = 32
-    if port:
-        match.destination_port.value = port
+    match = _towards(sorted(ips), port)
     if detect and http:
         match.application_protocols.extend(_H1 if variant == "h1" else _H2C)
     inner = (
@@ -150,6 +146,16 @@ def _direct_chain(cluster: str, port: int, variant: str, detect: bool, ips: list
     )
     name += "|detected" if detect else ""
     return lc.FilterChain(name=name, filter_chain_match=match, filters=[filters.speaking(variant), inner])
+
+
+def _towards(ips: Sequence[str], port: int) -> lc.FilterChainMatch:
+    """Connections to one of these addresses, at a port (0: any that no chain names)."""
+    match = lc.FilterChainMatch()
+    for ip in ips:
+        match.prefix_ranges.add(address_prefix=ip).prefix_len.value = 32
+    if port:
+        match.destination_port.value = port
+    return match
 
 
 def _to(name: str, seat: Seat, rules: Rules = MappingProxyType({})) -> route_pb2.RouteConfiguration:
@@ -196,10 +202,7 @@ def _target_chains(world: World, target: Target, seat: Seat) -> list[lc.FilterCh
             if http
             else filters.tcp_proxy("outbound", target.cluster(variant), seat, tunnel=tunnel)
         )
-        match = lc.FilterChainMatch()
-        if seat.pod:
-            match.prefix_ranges.add(address_prefix=_cluster_ip(world, target) or "").prefix_len.value = 32
-            match.destination_port.value = target.port.port
+        match = _towards([_cluster_ip(world, target) or ""], target.port.port) if seat.pod else lc.FilterChainMatch()
         if target.protocol is Protocol.AUTO and http:
             match.application_protocols.extend(_H1 if variant == "h1" else _H2C)
         name = f"{target.cluster('')}|{variant}" if seat.pod else variant
@@ -218,11 +221,9 @@ def carried(world: World, every: Sequence[Target], seat: Seat) -> listener.Liste
         address, tunnel = _cluster_ip(world, target), hbone.authority(target) if target.tunnel else ""
         if address is not None:
             through = filters.tcp_proxy("outbound", target.cluster("tcp"), seat, tunnel=tunnel, carried=True)
-            chain = made.filter_chains.add(name=target.cluster("tcp"), filters=[through])
-            if not tunnel:  # the cluster is that of HTTP
-                chain.filters.insert(0, filters.speaking("tcp"))
-            chain.filter_chain_match.prefix_ranges.add(address_prefix=address).prefix_len.value = 32
-            chain.filter_chain_match.destination_port.value = target.port.port
+            inner = [through] if tunnel else [filters.speaking("tcp"), through]  # without one the cluster is HTTP's
+            match = _towards([address], target.port.port)
+            made.filter_chains.add(name=target.cluster("tcp"), filter_chain_match=match, filters=inner)
     return made
 
 
@@ -288,11 +289,12 @@ def inbound_routes(world: World, endpoint: Endpoint, seat: Seat = OWN) -> route_
     return _to(clusters.APPLICATION, seat, filters.http_rules(world, endpoint))
 
 
-def tunnels(world: World, seat: Seat = OWN) -> listener.Listener:
+def tunnels(world: World, endpoint: Endpoint, seat: Seat = OWN) -> listener.Listener:
     """15008: HBONE, whatever plane it comes from."""
     made = _listener("hbone", "0.0.0.0", HBONE_PORT, [_SOURCE], seat)
     made.traffic_direction = 1
-    chain = made.filter_chains.add(filters=[filters.terminator(hbone.INBOUND, seat)])
+    read = bool(seat.pod) and any(map(is_read, container_protocols(world, endpoint).values()))
+    chain = made.filter_chains.add(filters=[filters.terminator(hbone.INBOUND, seat, carried=read)])
     chain.transport_socket.CopyFrom(tls.downstream(tls.ALPN_HBONE, world.trust_domain, seat.svid))
     return made
 

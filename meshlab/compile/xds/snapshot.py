@@ -62,7 +62,7 @@ def _inwards(world: World, endpoint: Endpoint, seat: Seat) -> dict[str, Named]:
     made = [listeners.inbound_routes(world, endpoint, seat), listeners.tunnel_routes(world, endpoint, seat)]
     return {
         CLUSTER: _named([*clusters.inbound(seat), *clusters.for_tunnels(world, endpoint, seat)]),
-        LISTENER: _named([listeners.inbound(world, endpoint, seat), listeners.tunnels(world, seat)]),
+        LISTENER: _named([listeners.inbound(world, endpoint, seat), listeners.tunnels(world, endpoint, seat)]),
         ROUTE: _named(made),
     }
 

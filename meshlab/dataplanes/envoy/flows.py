@@ -73,7 +73,7 @@ def decode(payload: bytes, reporter: str, peers: Peers) -> Iterator[FlowEvent]:
         common = http.common_properties
         if not _tag(common.custom_tags, "tunnel"):
             yield _http(http, mine(common), peers)
-        elif _is_carried(common) or common.access_log_type != log.AccessLogType.DownstreamTunnelSuccessfullyEstablished:
+        elif _is_carried(common) or common.access_log_type not in _BEGUN:
             yield _tunnelled(http, mine(common), peers)
     for tcp in message.tcp_logs.log_entry:
         yield _tcp(tcp, mine(tcp.common_properties), peers)

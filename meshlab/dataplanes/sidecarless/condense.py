@@ -40,8 +40,7 @@ def condensed(events: NDArray[Any]) -> NDArray[Any]:
     key = np.zeros(len(events), [*((name, events.dtype[name]) for name in _KEY), ("octave", "<i4"), ("carried", "<u8")])
     for name in _KEY:
         key[name] = events[name]
-    carried = events["end"] != _BOTH
-    key["carried"] = events["connected_ns"] * carried
+    key["carried"] = np.where(events["end"] == _BOTH, 0, events["connected_ns"])
     key["octave"] = 2 * np.log2(np.maximum(events["duration_ns"], 1))
     _, first, group, count = np.unique(
         key.view(f"V{key.dtype.itemsize}"), return_index=True, return_inverse=True, return_counts=True
